@@ -18,7 +18,7 @@
 #define WIRE_BAD ((ssize_t)-1)
 #define WIRE_HEADER 5u                    /* type byte + int32 length */
 #define WIRE_MAX_MESSAGE 0x40000000u      /* PostgreSQL's own ceiling: 1 GiB */
-#define WIRE_MAX_STARTUP 10000u           /* as in PostgreSQL's MAX_STARTUP_PACKET_LENGTH */
+#define WIRE_MAX_STARTUP 10000u           /* whole packet, as PostgreSQL's MAX_STARTUP_PACKET_LENGTH */
 
 /* ---- framing ------------------------------------------------------------ */
 
@@ -47,12 +47,13 @@ enum wire_startup_kind { WIRE_STARTUP, WIRE_SSL_REQUEST, WIRE_GSSENC_REQUEST, WI
 struct wire_startup {
     enum wire_startup_kind kind;
     uint16_t major, minor; /* of WIRE_STARTUP; any major is parsed, the caller judges */
-    struct str params;     /* raw name\0value\0… of WIRE_STARTUP, for wire_startup_next */
+    struct str params;     /* raw name\0value\0… of WIRE_STARTUP 3.x, for wire_startup_next */
     uint32_t pid;          /* of WIRE_CANCEL_REQUEST */
     struct str key;        /* secret of WIRE_CANCEL_REQUEST: 4 bytes in 3.0, up to 256 in 3.2 */
 };
 /* One untyped startup-phase packet. `why` (may be NULL) gets a literal on WIRE_BAD.
- * Checks the whole parameter list: pairs, terminators, no trailing bytes. */
+ * Checks the whole parameter list: pairs, terminators, no trailing bytes. Judges
+ * by the first bytes where they are enough: garbage is refused without waiting for more. */
 ssize_t wire_startup_parse(const char *p, size_t n, struct wire_startup *out, const char **why);
 /* Takes the next pair off *params; false at the end. */
 bool wire_startup_next(struct str *params, struct str *name, struct str *value);
@@ -60,8 +61,9 @@ bool wire_startup_next(struct str *params, struct str *name, struct str *value);
 /* The `options` parameter as the backend splits it (pg_split_opts: white space
  * separates, backslash escapes): yields each `-c name=value`, `-cname=value` and
  * `--name=value`, with '-' in names turned to '_'. Decoded bytes go to `scratch`
- * (at least options.len bytes), slices point into it. Returns 1 for a setting, 0
- * at the end, -1 for anything else (the word is then in *name). */
+ * (at least options.len bytes in all, of which each call uses up its share, so that
+ * earlier slices stay valid). Returns 1 for a setting, 0 at the end, -1 for anything
+ * else (the word is then in *name). */
 struct wire_options {
     struct str rest;
     char *scratch;
@@ -107,7 +109,8 @@ struct wire_row {
 };
 int wire_row_next(struct wire_row *it, struct str *value);
 
-/* ---- builders: append one whole message to a buf; false if it failed ----- */
+/* ---- builders: append one whole message to a buf; false if it failed -----
+ * A failed builder appends nothing and sets b->failed. A NUL byte in a text fails. */
 
 bool wire_put_auth_ok(struct buf *b);
 bool wire_put_auth_cleartext(struct buf *b);
