@@ -82,11 +82,11 @@ bool buf_append(struct buf *b, const void *data, size_t len);
 bool buf_append_str(struct buf *b, struct str s);
 bool buf_append_byte(struct buf *b, uint8_t byte);
 bool buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* Room for len more bytes, or NULL; buf_commit then takes what was filled. */
+/* Room for len more bytes, or NULL (then `failed` is set); buf_commit then takes what was filled. */
 char *buf_reserve(struct buf *b, size_t len);
 void buf_commit(struct buf *b, size_t len);
 void buf_consume(struct buf *b, size_t len); /* from the front */
-static inline const char *buf_head(const struct buf *b) { return b->data + b->off; }
+static inline const char *buf_head(const struct buf *b) { return b->data ? b->data + b->off : ""; }
 static inline struct str buf_str(const struct buf *b)
 {
     return (struct str){b->data ? b->data + b->off : "", b->len};
