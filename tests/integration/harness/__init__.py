@@ -1,0 +1,1 @@
+"""Real servers, real clients: what the integration tests stand on."""
