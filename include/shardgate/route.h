@@ -15,7 +15,8 @@
  * *name is what stands for the other placeholder (empty if the pattern has none).
  * Returns 1 with *tenant, 0 if the text does not have the pattern's shape (then
  * *name is the whole text), -1 if it has but the tenant is no number. With the
- * literal between the two found several times, the last one separates. */
+ * literal between the two found several times, the one nearest the tenant
+ * separates: the last in {user}.{tenant}. */
 int route_pattern(const char *pattern, struct str text, struct str *name, int64_t *tenant);
 
 /* What the sources of one session have said so far. Plain data. */
@@ -43,15 +44,18 @@ bool route_show(const struct route_tenant *t, int64_t *tenant);
 
 /* The tenant of a statement: comment (found by sql_inspect) beside the session's
  * sources. Returns false with e set (TENANT_CONFLICT, INVALID_TENANT,
- * TENANT_SEVERAL); *source ROUTE_NONE: nobody named one. */
+ * TENANT_SEVERAL); *source ROUTE_NONE: nobody named one; *tenant is then that of
+ * the open transaction, if current is given. */
 bool route_statement(const struct route_tenant *t, const struct sql_inspection *in, bool comments,
                      const int64_t *current, int64_t *tenant, enum route_source *source, struct error *e);
 
-/* The shard of a tenant: NULL with e = TENANT_UNKNOWN, SHARD_INACTIVE or
- * TENANT_FORBIDDEN. On TENANT_UNKNOWN the caller may ask the directory first. */
+/* The shard of a tenant: NULL with e = TENANT_UNKNOWN, SHARD_INACTIVE,
+ * TENANT_FORBIDDEN, or MAP_NOT_LOADED (m NULL). user NULL: may act for any. On
+ * TENANT_UNKNOWN the caller may ask the directory first. */
 const struct map_shard *route_shard(const struct map *m, const struct auth_user *user, int64_t tenant, struct error *e);
 /* The shard for statements without a tenant: the home shard, else the primary
- * one; NULL with e = TENANT_REQUIRED where the policy refuses. */
+ * one; NULL with e = TENANT_REQUIRED where the policy refuses or there is no such
+ * shard, or MAP_NOT_LOADED. */
 const struct map_shard *route_home(const struct map *m, const struct conf *c, struct error *e);
 
 #endif
