@@ -68,11 +68,11 @@ char *str_dup(struct str s);
  * the sticky `failed`) past the ceiling or when memory is exhausted, so that a
  * builder can check once at its end. */
 struct buf {
-    char *data;   /* allocation, or NULL while empty */
-    size_t off;   /* first unread byte */
-    size_t len;   /* unread bytes from off */
-    size_t cap;   /* bytes allocated */
-    size_t max;   /* ceiling for len; 0 means SIZE_MAX/2 */
+    char *data; /* allocation, or NULL while empty */
+    size_t off; /* first unread byte */
+    size_t len; /* unread bytes from off */
+    size_t cap; /* bytes allocated */
+    size_t max; /* ceiling for len; 0 means SIZE_MAX/2 */
     bool failed;
 };
 
@@ -87,10 +87,7 @@ char *buf_reserve(struct buf *b, size_t len);
 void buf_commit(struct buf *b, size_t len);
 void buf_consume(struct buf *b, size_t len); /* from the front */
 static inline const char *buf_head(const struct buf *b) { return b->data ? b->data + b->off : ""; }
-static inline struct str buf_str(const struct buf *b)
-{
-    return (struct str){b->data ? b->data + b->off : "", b->len};
-}
+static inline struct str buf_str(const struct buf *b) { return (struct str){b->data ? b->data + b->off : "", b->len}; }
 /* Gives the memory back when the buffer is empty: idle objects own no buffer. */
 void buf_release_if_empty(struct buf *b);
 
@@ -130,7 +127,7 @@ static inline struct ilist *ilist_pop_front(struct ilist *head)
     return node;
 }
 /* Safe against removal of `node` in the body; not of its neighbour. */
-#define ILIST_EACH(node, head)                                                       \
+#define ILIST_EACH(node, head)                                                         \
     for (struct ilist *node = (head)->next, *node##_next = node->next; node != (head); \
          node = node##_next, node##_next = node->next)
 
@@ -167,7 +164,7 @@ struct error {
     enum err_code code;
     char message[160]; /* "" means the table's message */
     char detail[240];
-    char hint[240]; /* "" means the table's hint */
+    char hint[240];   /* "" means the table's hint */
     char sqlstate[6]; /* "" means the table's; set when a server's own is passed on */
     char cause[320];
 };
@@ -211,9 +208,9 @@ bool log_level_parse(struct str name, enum log_level *out);
  * instead and the count follows as `suppressed=n`. */
 void log_emit(enum log_level level, const char *event, const struct log_field *fields);
 /* log_event(LOG_INFO, "client login", log_str("user", u), log_int("shard", 3)); */
-#define log_event(level, event, ...)                                                                \
-    do {                                                                                            \
-        if (log_enabled(level))                                                                     \
+#define log_event(level, event, ...)                                                                                   \
+    do {                                                                                                               \
+        if (log_enabled(level))                                                                                        \
             log_emit((level), (event), (struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){NULL, LOG_FIELD_INT, {0}, 0}}); \
     } while (0)
 
@@ -259,7 +256,10 @@ static inline void counter_cell_add(_Atomic uint64_t *cell, uint64_t n)
     atomic_store_explicit(cell, atomic_load_explicit(cell, memory_order_relaxed) + n, memory_order_relaxed);
 }
 static inline void counter_add(struct counters *c, enum counter id, uint64_t n) { counter_cell_add(&c->v[id], n); }
-static inline void shard_add(struct shard_stats *s, enum shard_counter id, uint64_t n) { counter_cell_add(&s->v[id], n); }
+static inline void shard_add(struct shard_stats *s, enum shard_counter id, uint64_t n)
+{
+    counter_cell_add(&s->v[id], n);
+}
 void histogram_observe(struct histogram *h, uint64_t ns);
 uint64_t histogram_bound_ns(unsigned bucket); /* UINT64_MAX for the last */
 

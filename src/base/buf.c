@@ -13,10 +13,7 @@
 
 enum { BUF_MIN_CAP = 256 };
 
-static size_t ceiling_of(const struct buf *b)
-{
-    return b->max ? b->max : SIZE_MAX / 2;
-}
+static size_t ceiling_of(const struct buf *b) { return b->max ? b->max : SIZE_MAX / 2; }
 
 static size_t grown_cap(const struct buf *b, size_t need)
 {
@@ -73,10 +70,7 @@ static bool make_room(struct buf *b, size_t len)
     return true;
 }
 
-void buf_init(struct buf *b, size_t max)
-{
-    *b = (struct buf){.max = max};
-}
+void buf_init(struct buf *b, size_t max) { *b = (struct buf){.max = max}; }
 
 void buf_fini(struct buf *b)
 {
@@ -113,15 +107,9 @@ bool buf_append(struct buf *b, const void *data, size_t len)
     return true;
 }
 
-bool buf_append_str(struct buf *b, struct str s)
-{
-    return buf_append(b, s.ptr, s.len);
-}
+bool buf_append_str(struct buf *b, struct str s) { return buf_append(b, s.ptr, s.len); }
 
-bool buf_append_byte(struct buf *b, uint8_t byte)
-{
-    return buf_append(b, &byte, 1);
-}
+bool buf_append_byte(struct buf *b, uint8_t byte) { return buf_append(b, &byte, 1); }
 
 bool buf_printf(struct buf *b, const char *fmt, ...)
 {

@@ -78,17 +78,8 @@ void error_hint(struct error *e, const char *fmt, ...)
     va_end(args);
 }
 
-const char *error_sqlstate(const struct error *e)
-{
-    return e->sqlstate[0] ? e->sqlstate : err_info(e->code)->sqlstate;
-}
+const char *error_sqlstate(const struct error *e) { return e->sqlstate[0] ? e->sqlstate : err_info(e->code)->sqlstate; }
 
-const char *error_text(const struct error *e)
-{
-    return e->message[0] ? e->message : err_info(e->code)->message;
-}
+const char *error_text(const struct error *e) { return e->message[0] ? e->message : err_info(e->code)->message; }
 
-const char *error_hint_text(const struct error *e)
-{
-    return e->hint[0] ? e->hint : err_info(e->code)->hint;
-}
+const char *error_hint_text(const struct error *e) { return e->hint[0] ? e->hint : err_info(e->code)->hint; }

@@ -203,15 +203,9 @@ bool log_reopen(void)
     return ok;
 }
 
-void log_set_level(enum log_level level)
-{
-    atomic_store_explicit(&sink.level, (int)level, memory_order_relaxed);
-}
+void log_set_level(enum log_level level) { atomic_store_explicit(&sink.level, (int)level, memory_order_relaxed); }
 
-bool log_enabled(enum log_level level)
-{
-    return (int)level >= atomic_load_explicit(&sink.level, memory_order_relaxed);
-}
+bool log_enabled(enum log_level level) { return (int)level >= atomic_load_explicit(&sink.level, memory_order_relaxed); }
 
 bool log_level_parse(struct str name, enum log_level *out)
 {

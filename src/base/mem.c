@@ -12,10 +12,7 @@ static _Noreturn void die_out_of_memory(size_t size)
     abort();
 }
 
-void *mem_try_alloc(size_t size)
-{
-    return malloc(size ? size : 1);
-}
+void *mem_try_alloc(size_t size) { return malloc(size ? size : 1); }
 
 void *mem_try_realloc(void *old, size_t size)
 {
@@ -63,15 +60,9 @@ char *mem_strndup(const char *s, size_t len)
     return copy;
 }
 
-char *mem_strdup(const char *s)
-{
-    return mem_strndup(s, strlen(s));
-}
+char *mem_strdup(const char *s) { return mem_strndup(s, strlen(s)); }
 
-void mem_free(void *p)
-{
-    free(p);
-}
+void mem_free(void *p) { free(p); }
 
 void mem_free_secret(void *p, size_t len)
 {

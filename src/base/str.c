@@ -2,15 +2,9 @@
 
 #include <string.h>
 
-static unsigned char lower(unsigned char c)
-{
-    return c >= 'A' && c <= 'Z' ? (unsigned char)(c + ('a' - 'A')) : c;
-}
+static unsigned char lower(unsigned char c) { return c >= 'A' && c <= 'Z' ? (unsigned char)(c + ('a' - 'A')) : c; }
 
-static bool is_space(char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
+static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 /* Splits an optional sign off and reads the rest; false if it is no number or
  * its magnitude is past 64 bits. */
@@ -37,15 +31,9 @@ static bool parse_decimal(struct str s, bool *negative, uint64_t *magnitude)
     return true;
 }
 
-struct str str_from(const char *cstring)
-{
-    return (struct str){cstring, cstring ? strlen(cstring) : 0};
-}
+struct str str_from(const char *cstring) { return (struct str){cstring, cstring ? strlen(cstring) : 0}; }
 
-bool str_eq(struct str a, struct str b)
-{
-    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
-}
+bool str_eq(struct str a, struct str b) { return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0); }
 
 bool str_eq_nocase(struct str a, struct str b)
 {
@@ -112,7 +100,4 @@ bool str_copy(char *dst, size_t size, struct str s)
     return n == s.len;
 }
 
-char *str_dup(struct str s)
-{
-    return mem_strndup(s.ptr, s.len);
-}
+char *str_dup(struct str s) { return mem_strndup(s.ptr, s.len); }

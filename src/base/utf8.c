@@ -2,10 +2,7 @@
 
 #include <stdbool.h>
 
-static bool is_tail(unsigned char c)
-{
-    return (c & 0xc0) == 0x80;
-}
+static bool is_tail(unsigned char c) { return (c & 0xc0) == 0x80; }
 
 /* The length that a first byte announces; 0 if it can start no character. */
 static size_t announced_len(unsigned char c)
