@@ -203,6 +203,9 @@ struct server {
     void *owner;          /* while ACTIVE */
     struct params *params;
     struct buf out;       /* bytes the socket did not take; owner flushes while ACTIVE */
+    struct buf in;        /* of the owner: the beginning of a message that is not whole yet */
+    uint32_t body_left;   /* of the owner: bytes still to come of the message that is being relayed */
+    bool body_skip;       /* of the owner: they are dropped, not forwarded */
     struct expect_queue expect;
     uint8_t state;        /* enum server_state */
     char txn;             /* 'I', 'T', 'E': last ReadyForQuery */
