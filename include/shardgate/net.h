@@ -18,9 +18,19 @@
 
 struct loop;
 
+/* Once, before the process starts threads (loop_new does it too): ignores SIGPIPE,
+ * widens the thread pool, and removes from the environment what libpq would read
+ * and no connection string can override (PGSERVICE, PGDATESTYLE, PGTZ, PGGEQO). */
+void net_init(void);
+
 struct loop *loop_new(struct error *e) MUST_CHECK;
-void loop_run(struct loop *l);  /* until loop_stop; then closes what is left */
+/* Until loop_stop; then runs the posts accepted so far, waits for work in flight
+ * and closes what is left without calling back. Close streams and connections,
+ * and let their callbacks come, before stopping. */
+void loop_run(struct loop *l);
+void loop_turn(struct loop *l); /* one turn that does not wait; for tests */
 void loop_stop(struct loop *l); /* from the loop's own thread */
+/* Objects left over (timers, listeners, streams) are freed between loop_run and this. */
 void loop_free(struct loop *l);
 /* Time at the start of this turn; one clock reading a turn. */
 uint64_t loop_now_ms(const struct loop *l);
@@ -66,13 +76,15 @@ struct deadline {
     struct ilist node;
     uint64_t at_ms;
 };
+struct deadline_run;
 struct deadline_class {
     struct ilist list;
     struct ilist in_loop;
     struct loop *loop;
     uint64_t timeout_ms; /* 0: armed deadlines never fire */
-    void (*expired)(struct deadline *d, void *ctx); /* already disarmed */
+    void (*expired)(struct deadline *d, void *ctx); /* already disarmed; may end the class */
     void *ctx;
+    struct deadline_run *run; /* private */
 };
 void deadline_class_init(struct deadline_class *c, struct loop *l, uint64_t timeout_ms,
                          void (*expired)(struct deadline *d, void *ctx), void *ctx);
@@ -101,16 +113,22 @@ enum stream_event { STREAM_READABLE = 1, STREAM_WRITABLE = 2 };
 
 struct stream_ops {
     ssize_t (*read)(struct stream *s, void *to, size_t len); /* 0: end of stream */
-    ssize_t (*write)(struct stream *s, const struct iovec *iov, int count); /* may be short */
+    /* May be short. After STREAM_AGAIN the next write must begin with the same bytes. */
+    ssize_t (*write)(struct stream *s, const struct iovec *iov, int count);
     void (*watch)(struct stream *s, int events); /* events differ from s->watching */
     size_t (*pending)(const struct stream *s);   /* bytes read by TLS and not yet given */
     void (*close)(struct stream *s);             /* ends in s->closed, later on the loop */
+    void (*release)(struct stream *s);           /* the same, but the fd stays open */
 };
 
 struct stream {
     const struct stream_ops *ops;
     struct loop *loop;
-    void (*ready)(struct stream *s, int events); /* level-triggered; set by the owner, may change at any time */
+    /* Level-triggered; set by the owner, may change at any time. Read once an event.
+     * Errors and hang-ups come as READABLE, even if only WRITABLE is watched; with
+     * nothing watched nothing is reported. Unwatch what you cannot use now, or you
+     * are called again on every turn. */
+    void (*ready)(struct stream *s, int events);
     void (*closed)(struct stream *s);            /* memory may be freed from here on */
     int fd;             /* -1 for memory */
     int watching;       /* enum stream_event bits */
