@@ -203,6 +203,13 @@ struct server {
     void *owner;          /* while ACTIVE */
     struct params *params;
     struct buf out;       /* bytes the socket did not take; owner flushes while ACTIVE */
+    /* Where the reader stands in the server's byte stream; the owner keeps both
+     * while ACTIVE so that server_abandon can go on from there. `in` is the start
+     * of a message that is not whole yet and was not passed on (at least a part of
+     * its header); in_left is what is still to come of a message whose head was
+     * passed on already. At checkin both are empty. */
+    struct buf in;
+    uint32_t in_left;
     struct buf in;        /* of the owner: the beginning of a message that is not whole yet */
     uint32_t body_left;   /* of the owner: bytes still to come of the message that is being relayed */
     bool body_skip;       /* of the owner: they are dropped, not forwarded */
@@ -215,12 +222,14 @@ struct server {
     bool failed;          /* extended protocol: errored, server skips to Sync */
     uint64_t id;          /* for SHOW SERVERS and logs */
     /* private to pool from here */
-    struct ilist in_pool, in_groups[4];
-    struct deadline deadline;
-    uint64_t created_ms, used_ms, expires_ms;
-    struct pqconn *taken;
-    void *task;
-    struct post move;
+    bool streaming;          /* stream is open, or closing */
+    struct ilist in_pool;    /* pool->servers[state] */
+    struct deadline limit;   /* for proving and cleaning */
+    struct deadline idle;    /* looks every so often whether it was idle too long */
+    struct deadline lifetime;
+    uint64_t created_ms, used_ms, moved_ms, expires_ms;
+    struct server_task *task; /* what reads its answers while no client does */
+    struct reap reap;
 };
 
 /* Back to the pool: at 'I' with nothing expected and `out` empty. May hand it to
