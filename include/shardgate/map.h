@@ -12,7 +12,7 @@
 /* ---- snapshot ----------------------------------------------------------- */
 
 struct map_shard {
-    int16_t id;
+    int16_t id;          /* 0..32767 */
     char region[4];      /* "USA" */
     char datacenter[33];
     char *conninfo;
@@ -26,7 +26,8 @@ enum map_why { MAP_NONE, MAP_OVERRIDE, MAP_RANGE, MAP_LEARNED /* directory, on a
 
 struct map;
 /* No lock, no atomic, no allocation; NULL if the tenant is not in the map.
- * Inactive shards are returned too. why may be NULL. */
+ * Inactive shards are returned too; where the range of one overlaps an active
+ * one, the active shard wins. why may be NULL. */
 const struct map_shard *map_lookup(const struct map *m, int64_t tenant, enum map_why *why);
 const char *map_why_name(enum map_why why); /* "override", "range", "learned", "none" */
 size_t map_shard_count(const struct map *m);
@@ -36,17 +37,21 @@ const struct map_shard *map_primary(const struct map *m); /* first active primar
 uint64_t map_revision(const struct map *m); /* the directory's; 0 if it keeps none */
 uint64_t map_generation(const struct map *m); /* ours: grows with every published map */
 size_t map_override_count(const struct map *m);
+size_t map_shard_overrides(const struct map *m, int16_t id); /* of one shard */
 size_t map_bytes(const struct map *m);
 struct map *map_ref(struct map *m); /* any thread */
 void map_unref(struct map *m);
 
-/* Building: add shards, then overrides in any order, then finish (which
- * validates and takes the builder). Later additions of a tenant win. */
+/* Building: add shards and overrides in any order, then finish (which validates
+ * and takes the builder). Later additions of a tenant win. Adding is cheap and
+ * only notes; finish does the work and may run on another thread, as it touches
+ * nothing but the builder and immutable maps. */
 struct map_builder;
 struct map_builder *map_builder_new(uint64_t revision);
-/* On top of `base`: only changes are added; shards must be added again whole. */
+/* On top of `base`: only changes are added. Shards stay those of `base` if none
+ * is added, else all must be added again. */
 struct map_builder *map_builder_delta(struct map *base, uint64_t revision);
-void map_builder_reserve(struct map_builder *b, size_t overrides);
+void map_builder_reserve(struct map_builder *b, size_t overrides); /* a hint */
 bool map_builder_shard(struct map_builder *b, const struct map_shard *s, struct error *e); /* copies */
 bool map_builder_override(struct map_builder *b, int64_t tenant, int16_t shard_id, enum map_why why);
 bool map_builder_remove(struct map_builder *b, int64_t tenant);
