@@ -19,7 +19,7 @@ enum sql_token_kind {
     SQL_TOKEN_NUMBER,
     SQL_TOKEN_PARAM,      /* $1 */
     SQL_TOKEN_OPERATOR,   /* run of operator characters, ends before a comment */
-    SQL_TOKEN_PUNCT,      /* one of ( ) [ ] , ; : . and := :: .. => */
+    SQL_TOKEN_PUNCT,      /* one of ( ) [ ] , ; : . and := :: .. =>, and bytes that are part of nothing else */
     SQL_TOKEN_COMMENT,    /* slash-star, nested */
     SQL_TOKEN_LINE_COMMENT,
     SQL_TOKEN_BAD,        /* unterminated string, comment, quote: takes the rest */
@@ -55,14 +55,15 @@ enum sql_verb {
 /* State that a statement leaves on its server connection and that another
  * client must not see: in transaction mode the session keeps the server. */
 enum sql_pin {
-    SQL_PIN_SET = 1 << 0,       /* SET [SESSION] of anything but the tenant and reported parameters; RESET of it */
+    SQL_PIN_SET = 1 << 0,       /* SET [SESSION] of anything but the tenant and reported parameters; RESET of it;
+                                   SESSION CHARACTERISTICS too */
     SQL_PIN_LISTEN = 1 << 1,
     SQL_PIN_PREPARE = 1 << 2,   /* SQL-level PREPARE, not PREPARE TRANSACTION */
-    SQL_PIN_TEMP = 1 << 3,      /* CREATE [LOCAL|GLOBAL] TEMP…, SELECT … INTO TEMP */
+    SQL_PIN_TEMP = 1 << 3,      /* CREATE [LOCAL|GLOBAL] TEMP… unless ON COMMIT DROP, SELECT … INTO TEMP, pg_temp. */
     SQL_PIN_CURSOR = 1 << 4,    /* DECLARE … WITH HOLD */
     SQL_PIN_LOAD = 1 << 5,
     SQL_PIN_ADVISORY = 1 << 6,  /* pg_[try_]advisory_lock[_shared] called anywhere (not the _xact_ ones) */
-    SQL_PIN_SET_CONFIG = 1 << 7, /* set_config( called anywhere */
+    SQL_PIN_SET_CONFIG = 1 << 7, /* set_config( called anywhere, unless its last argument is plainly true (local) */
 };
 const char *sql_pin_name(unsigned pins); /* of the lowest bit: "SET", "LISTEN", … */
 
@@ -71,13 +72,15 @@ enum sql_comment { SQL_COMMENT_NONE, SQL_COMMENT_TENANT, SQL_COMMENT_INVALID, SQ
 struct sql_inspection {
     unsigned statements;    /* statements that are not empty */
     enum sql_verb verb;     /* of the first statement that is not empty */
-    char value[40];         /* of SET…TENANT: the decoded value, "" for DEFAULT */
-    struct str rest;        /* text after the first statement's semicolon, comments included; empty if none */
+    char value[40];         /* of SET…TENANT: the decoded value; "" for LOCAL … TO DEFAULT; "?" for what is no value */
+    struct str rest;        /* text after the first statement's semicolon, comments included; empty if no statement follows */
     bool tenant_command_later; /* a tenant command that is not in the leading run of tenant commands */
     unsigned pins;          /* enum sql_pin of all statements */
     enum sql_comment comment; /* of all comments that lead or trail the text */
     int64_t tenant;         /* of SQL_COMMENT_TENANT */
-    bool ends_transaction;  /* some statement is COMMIT, ROLLBACK, … or starts one: text of several statements that is not plain */
+    /* Several statements, and one of them is BEGIN, START, COMMIT, END, ROLLBACK, ABORT,
+     * SAVEPOINT, RELEASE or PREPARE TRANSACTION. */
+    bool has_transaction_control;
 };
 
 struct sql_rules {
@@ -86,7 +89,8 @@ struct sql_rules {
     bool standard_strings;
 };
 
-/* Inspects a whole text. A text that cannot need any of the above (one
+/* Inspects a whole text. Statements end at semicolons outside of parentheses and of
+ * a BEGIN ATOMIC body. A text that cannot need any of the above (one
  * statement, ordinary first word, no comment, no pin) is told by a quick scan
  * for a handful of bytes; only the others are tokenised.
  * Comments: a leading or trailing slash-star comment of the form key=42, key='42'

@@ -36,10 +36,7 @@ static inline void store_be32(char *p, uint32_t v)
     p[3] = (char)v;
 }
 
-static inline struct str str_after(struct str s, size_t n)
-{
-    return (struct str){s.ptr + n, s.len - n};
-}
+static inline struct str str_after(struct str s, size_t n) { return (struct str){s.ptr + n, s.len - n}; }
 
 static inline bool take_u16(struct str *s, uint16_t *out)
 {
@@ -71,9 +68,6 @@ static inline bool take_string(struct str *s, struct str *out)
 }
 
 /* A string that is the whole of what is left. */
-static inline bool take_last_string(struct str *s, struct str *out)
-{
-    return take_string(s, out) && s->len == 0;
-}
+static inline bool take_last_string(struct str *s, struct str *out) { return take_string(s, out) && s->len == 0; }
 
 #endif

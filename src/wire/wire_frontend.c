@@ -22,10 +22,7 @@ bool wire_frontend_known(char type)
                       LOWER('c') | LOWER('d') | LOWER('f'));
 }
 
-bool wire_parse_query(struct str body, struct str *text)
-{
-    return take_last_string(&body, text);
-}
+bool wire_parse_query(struct str body, struct str *text) { return take_last_string(&body, text); }
 
 bool wire_parse_parse(struct str body, struct wire_parse *out)
 {
@@ -63,10 +60,7 @@ ssize_t wire_parse_bind_names(struct str head, struct str *portal, struct str *s
     return (ssize_t)(head.len - rest.len);
 }
 
-bool wire_parse_password(struct str body, struct str *password)
-{
-    return take_last_string(&body, password);
-}
+bool wire_parse_password(struct str body, struct str *password) { return take_last_string(&body, password); }
 
 bool wire_parse_sasl_initial(struct str body, struct str *mechanism, struct str *data)
 {

@@ -7,10 +7,7 @@
 
 #include "wire_bytes.h"
 
-static bool is_space(char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
+static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 /* Takes one word, decoded into the scratch, which moves on behind it. */
 static bool next_word(struct wire_options *it, struct str *word)

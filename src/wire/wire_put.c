@@ -7,7 +7,14 @@
 
 #include "wire_bytes.h"
 
-enum auth_request { AUTH_OK = 0, AUTH_CLEARTEXT = 3, AUTH_MD5 = 5, AUTH_SASL = 10, AUTH_SASL_CONTINUE = 11, AUTH_SASL_FINAL = 12 };
+enum auth_request {
+    AUTH_OK = 0,
+    AUTH_CLEARTEXT = 3,
+    AUTH_MD5 = 5,
+    AUTH_SASL = 10,
+    AUTH_SASL_CONTINUE = 11,
+    AUTH_SASL_FINAL = 12
+};
 
 #define TEXT_OID 25u
 #define NULL_LENGTH UINT32_MAX
@@ -77,15 +84,9 @@ static void put_field(struct buf *b, char field, struct str text)
     put_string(b, text);
 }
 
-bool wire_put_auth_ok(struct buf *b)
-{
-    return put_auth(b, AUTH_OK, STR(""));
-}
+bool wire_put_auth_ok(struct buf *b) { return put_auth(b, AUTH_OK, STR("")); }
 
-bool wire_put_auth_cleartext(struct buf *b)
-{
-    return put_auth(b, AUTH_CLEARTEXT, STR(""));
-}
+bool wire_put_auth_cleartext(struct buf *b) { return put_auth(b, AUTH_CLEARTEXT, STR("")); }
 
 bool wire_put_auth_md5(struct buf *b, const uint8_t salt[4])
 {
@@ -102,15 +103,9 @@ bool wire_put_auth_sasl(struct buf *b, const char *mechanism)
     return end(b, start);
 }
 
-bool wire_put_auth_sasl_continue(struct buf *b, struct str data)
-{
-    return put_auth(b, AUTH_SASL_CONTINUE, data);
-}
+bool wire_put_auth_sasl_continue(struct buf *b, struct str data) { return put_auth(b, AUTH_SASL_CONTINUE, data); }
 
-bool wire_put_auth_sasl_final(struct buf *b, struct str data)
-{
-    return put_auth(b, AUTH_SASL_FINAL, data);
-}
+bool wire_put_auth_sasl_final(struct buf *b, struct str data) { return put_auth(b, AUTH_SASL_FINAL, data); }
 
 bool wire_put_parameter_status(struct buf *b, struct str name, struct str value)
 {
@@ -182,30 +177,15 @@ bool wire_put_command_complete(struct buf *b, const char *tag)
     return end(b, start);
 }
 
-bool wire_put_empty_query(struct buf *b)
-{
-    return put_bare(b, 'I');
-}
+bool wire_put_empty_query(struct buf *b) { return put_bare(b, 'I'); }
 
-bool wire_put_parse_complete(struct buf *b)
-{
-    return put_bare(b, '1');
-}
+bool wire_put_parse_complete(struct buf *b) { return put_bare(b, '1'); }
 
-bool wire_put_bind_complete(struct buf *b)
-{
-    return put_bare(b, '2');
-}
+bool wire_put_bind_complete(struct buf *b) { return put_bare(b, '2'); }
 
-bool wire_put_close_complete(struct buf *b)
-{
-    return put_bare(b, '3');
-}
+bool wire_put_close_complete(struct buf *b) { return put_bare(b, '3'); }
 
-bool wire_put_no_data(struct buf *b)
-{
-    return put_bare(b, 'n');
-}
+bool wire_put_no_data(struct buf *b) { return put_bare(b, 'n'); }
 
 bool wire_put_parameter_description(struct buf *b)
 {
@@ -222,8 +202,8 @@ bool wire_put_row_description(struct buf *b, const char *const *names, unsigned 
     put_u16(b, (uint16_t)count);
     for (unsigned i = 0; i < count && !b->failed; i++) {
         put_string(b, str_from(names[i]));
-        put_u32(b, 0);          /* of no table */
-        put_u16(b, 0);          /* nor column of one */
+        put_u32(b, 0); /* of no table */
+        put_u16(b, 0); /* nor column of one */
         put_u32(b, TEXT_OID);
         put_u16(b, UINT16_MAX); /* variable size, -1 */
         put_u32(b, UINT32_MAX); /* no type modifier, -1 */
@@ -265,17 +245,8 @@ bool wire_put_query_head(struct buf *b, size_t tail_len)
     return buf_append(b, head, sizeof(head));
 }
 
-bool wire_put_flush(struct buf *b)
-{
-    return put_bare(b, 'H');
-}
+bool wire_put_flush(struct buf *b) { return put_bare(b, 'H'); }
 
-bool wire_put_sync(struct buf *b)
-{
-    return put_bare(b, 'S');
-}
+bool wire_put_sync(struct buf *b) { return put_bare(b, 'S'); }
 
-bool wire_put_terminate(struct buf *b)
-{
-    return put_bare(b, 'X');
-}
+bool wire_put_terminate(struct buf *b) { return put_bare(b, 'X'); }

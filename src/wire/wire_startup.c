@@ -14,8 +14,8 @@
 #define CODE_SSL CODE(1234, 5679)
 #define CODE_GSSENC CODE(1234, 5680)
 
-#define REQUEST_SIZE 8u        /* length word and code */
-#define CANCEL_KEY_OFFSET 12u  /* after length, code and process id */
+#define REQUEST_SIZE 8u       /* length word and code */
+#define CANCEL_KEY_OFFSET 12u /* after length, code and process id */
 #define CANCEL_KEY_MIN 4u
 #define CANCEL_KEY_MAX 256u
 #define TLS_HANDSHAKE_BYTE 0x16
