@@ -79,7 +79,8 @@ class Gate:
             "listen.addresses": ["127.0.0.1"], "listen.port": self.port, "listen.unix_directory": self.folder,
             "workers": 2, "http.address": "127.0.0.1", "http.port": self.http_port,
             "admin.users": ["admin"], "admin.stats_users": ["stats"],
-            "directory.connection": f"host=127.0.0.1 port={servers.directory.port} dbname=directory user=shardgate",
+            "directory.connection": f"host=127.0.0.1 port={servers.directory.port}"
+                                    f" dbname={servers.directory_name} user=shardgate",
             "directory.password": landscape.DIRECTORY_PASSWORD,
             "health.probe_interval": "500ms", "health.probe_timeout": "1s",
             "server.login_retry": "100ms", "server.connect_timeout": "3s",

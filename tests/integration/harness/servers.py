@@ -60,6 +60,8 @@ grant select on all tables in schema public to shardgate;
 class Servers:
     """`directory` is a cluster; `shards` maps a shard's number to its cluster."""
 
+    directory_name = "directory"
+
     def __init__(self, bare=False, start=True):
         self.root = util.scratch_folder()
         util.own_by_postgres(self.root)
