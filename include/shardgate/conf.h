@@ -33,7 +33,7 @@ struct conf_user {
     char *password;        /* plain, md5… or SCRAM-SHA-256$… verifier; NULL: no password login */
     char *server_user;     /* user on the shard; NULL: the connection string's, else the same name */
     char *server_password; /* NULL: the connection string's, else a plain password */
-    struct conf_range *tenants; /* the tenants this user may act for */
+    struct conf_range *tenants; /* the tenants this user may act for: sorted, disjoint */
     size_t tenant_count;   /* 0: any */
     enum conf_pool_mode mode;
     int64_t max_clients;            /* 0: no limit */
@@ -49,7 +49,9 @@ struct conf_database {
 };
 
 /* One generation of the configuration: plain data, never changed once loaded,
- * shared by all threads. Durations are milliseconds, sizes bytes. */
+ * shared by all threads. Durations are milliseconds, sizes bytes; unix_mode is
+ * the mode itself (0777). Texts and secrets of options are never NULL: "" where
+ * nothing is set. */
 struct conf {
 #define OPTION_BOOL(field, name, dflt, reload, help) bool field;
 #define OPTION_INT(field, name, dflt, min, max, unit, reload, help) int64_t field;
@@ -77,6 +79,8 @@ struct conf {
 struct conf *conf_load(const char *path, struct error *e) MUST_CHECK;
 /* The same from memory: for tests and fuzzing. */
 struct conf *conf_parse(const char *name, struct str yaml, struct error *e) MUST_CHECK;
+/* As conf_load, and appends each of the problems (at most 100) as a line to `problems`: for --check-config. */
+struct conf *conf_check(const char *path, struct buf *problems, struct error *e) MUST_CHECK;
 struct conf *conf_ref(struct conf *c);
 void conf_unref(struct conf *c);
 
@@ -88,11 +92,18 @@ size_t conf_keep_restart_options(const struct conf *old, struct conf *new_, stru
 struct conf_option_info {
     const char *name, *type, *unit, *dflt, *range, *help;
     enum conf_reload reload;
+    char text[2][128]; /* dflt and range point here: not to be copied as a struct */
 };
 size_t conf_option_count(void);
 void conf_option_info(size_t i, struct conf_option_info *out);
 bool conf_option_value(const struct conf *c, size_t i, struct buf *out);
 /* docs/configuration.md as Markdown. */
 bool conf_print_docs(struct buf *out);
+
+/* A regular file, whole, into `out` (initialized here, and empty on failure);
+ * e->cause names the path and the reason. */
+bool conf_read_file(const char *path, size_t max, struct buf *out, struct error *e) MUST_CHECK;
+/* Overwrites what a buffer held before it is freed. */
+void conf_wipe(struct buf *b);
 
 #endif
