@@ -9,10 +9,7 @@ struct pattern {
     bool tenant_first, has_name;
 };
 
-static struct str slice(const char *from, const char *to)
-{
-    return (struct str){from, (size_t)(to - from)};
-}
+static struct str slice(const char *from, const char *to) { return (struct str){from, (size_t)(to - from)}; }
 
 static bool parse(const char *text, struct pattern *p)
 {

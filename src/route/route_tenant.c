@@ -124,15 +124,9 @@ bool route_reset(struct route_tenant *t, const int64_t *current, struct error *e
     return true;
 }
 
-void route_end_transaction(struct route_tenant *t)
-{
-    t->has_local = false;
-}
+void route_end_transaction(struct route_tenant *t) { t->has_local = false; }
 
-bool route_show(const struct route_tenant *t, int64_t *tenant)
-{
-    return effective(t, tenant) != ROUTE_NONE;
-}
+bool route_show(const struct route_tenant *t, int64_t *tenant) { return effective(t, tenant) != ROUTE_NONE; }
 
 bool route_statement(const struct route_tenant *t, const struct sql_inspection *in, bool comments,
                      const int64_t *current, int64_t *tenant, enum route_source *source, struct error *e)

@@ -12,8 +12,14 @@ static struct error e;
 
 static void add(struct map_builder *b, int16_t id, bool primary, bool active, int64_t min, int64_t max)
 {
-    struct map_shard s = {.id = id, .region = "USA", .datacenter = "dc", .primary = primary, .active = active,
-                          .has_range = true, .min = min, .max = max};
+    struct map_shard s = {.id = id,
+                          .region = "USA",
+                          .datacenter = "dc",
+                          .primary = primary,
+                          .active = active,
+                          .has_range = true,
+                          .min = min,
+                          .max = max};
     char conninfo[] = "host=/tmp dbname=x";
     s.conninfo = conninfo;
     assert_true(map_builder_shard(b, &s, &e));

@@ -18,11 +18,11 @@ static bool statement(const struct route_tenant *t, enum sql_comment comment, in
     return route_statement(t, &in, true, current, tenant, source, &e);
 }
 
-#define assert_conflict(call)                              \
-    do {                                                   \
-        error_clear(&e);                                   \
-        assert_false(call);                                \
-        assert_int_equal(e.code, ERR_TENANT_CONFLICT);     \
+#define assert_conflict(call)                          \
+    do {                                               \
+        error_clear(&e);                               \
+        assert_false(call);                            \
+        assert_int_equal(e.code, ERR_TENANT_CONFLICT); \
     } while (0)
 
 static void test_nothing(void **state)
