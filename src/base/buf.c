@@ -41,7 +41,7 @@ static bool grow(struct buf *b, size_t need)
 
     if (!data)
         return false;
-    if (b->len)
+    if (b->data && b->len)
         memcpy(data, b->data + b->off, b->len);
     mem_free(b->data);
     b->data = data;
