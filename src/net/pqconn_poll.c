@@ -1,0 +1,67 @@
+/*
+ * Waiting for libpq's socket. Between two calls of PQconnectPoll libpq may close
+ * its socket and open another, perhaps under the same number: nothing is polled
+ * while libpq runs, and a poll handle lives no longer than its descriptor number.
+ */
+#include "pqconn_internal.h"
+
+struct pqpoll {
+    uv_poll_t handle;
+    struct pqconn *conn; /* NULL: being closed */
+    int fd;
+};
+
+static void on_closed(uv_handle_t *h)
+{
+    mem_free(h->data);
+}
+
+static void on_poll(uv_poll_t *h, int status, int events)
+{
+    struct pqpoll *p = h->data;
+    if (p->conn) /* libuv stops at an error; both bits let libpq find out which */
+        pqconn_on_poll(p->conn, status < 0 ? UV_READABLE | UV_WRITABLE : events);
+}
+
+static bool open_poll(struct pqconn *c, int fd, struct error *e)
+{
+    struct pqpoll *p = mem_zalloc(sizeof(*p));
+    int rc = fd < 0 ? UV_EBADF : uv_poll_init(&c->loop->uv, &p->handle, fd);
+    if (rc != 0) {
+        mem_free(p);
+        return error_set(e, ERR_SHARD_UNREACHABLE, "cannot poll a server socket: %s", uv_strerror(rc));
+    }
+    p->handle.data = p;
+    p->conn = c;
+    p->fd = fd;
+    c->poll = p;
+    return true;
+}
+
+bool pqconn_poll(struct pqconn *c, int events, struct error *e)
+{
+    if (events == 0) {
+        if (c->poll && !c->loop->ended)
+            uv_poll_stop(&c->poll->handle);
+        return true;
+    }
+    int fd = PQsocket(c->pg);
+    if (c->poll && c->poll->fd != fd)
+        pqconn_poll_close(c);
+    if (!c->poll && !open_poll(c, fd, e))
+        return false;
+    int rc = uv_poll_start(&c->poll->handle, events, on_poll);
+    if (rc != 0)
+        return error_set(e, ERR_SHARD_UNREACHABLE, "cannot poll a server socket: %s", uv_strerror(rc));
+    return true;
+}
+
+void pqconn_poll_close(struct pqconn *c)
+{
+    struct pqpoll *p = c->poll;
+    c->poll = NULL;
+    if (!p)
+        return;
+    p->conn = NULL;
+    loop_close_handle(c->loop, (uv_handle_t *)&p->handle, on_closed);
+}
