@@ -132,35 +132,43 @@ static void test_reopen_after_rotation(void **state)
     assert_true(log_reopen());
 }
 
+/* Writes lines under a name beginning with `event`, kept in two places, all within
+ * one second of the limit's clock; a machine too busy for that gets another try. */
+static void flood(char names[2][16], const char *event, int lines)
+{
+    for (int attempt = 0;; attempt++) {
+        uint64_t second;
+
+        snprintf(names[0], 16, "%s%d", event, attempt);
+        snprintf(names[1], 16, "%s%d", event, attempt);
+        wait_for_new_second();
+        second = clock_mono_ns() / 1000000000u;
+        for (int i = 0; i < lines; i++)
+            log_emit(LOG_INFO, names[i % 2], (struct log_field[]){log_int("i", i), {0}});
+        if (clock_mono_ns() / 1000000000u == second)
+            return;
+    }
+}
+
+/* Two copies of a name are one event: the text counts, not the address. */
 static void test_rate_limit(void **state)
 {
     (void)state;
-    wait_for_new_second();
-    for (int i = 0; i < 50; i++)
-        log_event(LOG_INFO, "flood", log_int("i", i));
+    static char names[2][16];
+    char with[64];
+
+    flood(names, "flood", 50);
     log_event(LOG_INFO, "other");
-    assert_int_equal(count_lines(path, "event=flood"), 20);
+    snprintf(with, sizeof(with), "event=%s i=", names[0]);
+    assert_int_equal(count_lines(path, with), 20);
     assert_int_equal(count_lines(path, "event=other"), 1);
     wait_for_new_second();
-    log_event(LOG_INFO, "flood");
-    log_event(LOG_INFO, "flood");
-    assert_int_equal(count_lines(path, "event=flood suppressed=30"), 1);
-    assert_int_equal(count_lines(path, "event=flood"), 22);
-    assert_int_equal(count_lines(path, "suppressed"), 1);
-}
-
-static void test_same_text_is_same_event(void **state)
-{
-    (void)state;
-    static char one[] = "twin";
-    static char two[] = "twin";
-
-    wait_for_new_second();
-    for (int i = 0; i < 15; i++) {
-        log_emit(LOG_INFO, one, (struct log_field[]){{0}});
-        log_emit(LOG_INFO, two, (struct log_field[]){{0}});
-    }
-    assert_int_equal(count_lines(path, "event=twin"), 20);
+    log_emit(LOG_INFO, names[0], (struct log_field[]){{0}});
+    log_emit(LOG_INFO, names[1], (struct log_field[]){{0}});
+    snprintf(with, sizeof(with), "event=%s suppressed=30", names[0]);
+    assert_int_equal(count_lines(path, with), 1);
+    snprintf(with, sizeof(with), "event=%s", names[0]);
+    assert_int_equal(count_lines(path, with), 22);
 }
 
 /* More events than slots: some lose their count, none their lines. */
@@ -209,7 +217,6 @@ static void test_pipe_that_nobody_reads(void **state)
     assert_int_equal(pipe(fds), 0);
     open_fd(fds[1], name, sizeof(name));
     /* Returns, though 40 lines of 4 KiB do not fit the pipe. */
-    wait_for_new_second();
     for (int i = 0; i < 20; i++) {
         log_event(LOG_INFO, "pipe one", log_str("v", big));
         log_event(LOG_INFO, "pipe two", log_str("v", big));
@@ -282,7 +289,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_open_failure_keeps_old, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reopen_after_rotation, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rate_limit, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_same_text_is_same_event, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full_disk, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pipe_that_nobody_reads, setup, teardown),
         cmocka_unit_test_setup_teardown(test_socket_as_stderr, setup, teardown),
