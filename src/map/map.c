@@ -57,10 +57,7 @@ bool map_walk_next(const struct map *m, struct map_walk *w, int64_t *tenant, str
     return false;
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return str_eq(str_from(a), str_from(b));
-}
+static bool same_text(const char *a, const char *b) { return str_eq(str_from(a), str_from(b)); }
 
 static bool same_shard(const struct map_shard *a, const struct map_shard *b)
 {
@@ -90,25 +87,16 @@ bool map_same(const struct map *a, const struct map *b)
     return true;
 }
 
-void map_set_generation(struct map *m, uint64_t generation)
-{
-    m->generation = generation;
-}
+void map_set_generation(struct map *m, uint64_t generation) { m->generation = generation; }
 
-size_t map_shard_count(const struct map *m)
-{
-    return m->shards->count;
-}
+size_t map_shard_count(const struct map *m) { return m->shards->count; }
 
 const struct map_shard *map_shard_at(const struct map *m, size_t index)
 {
     return index < m->shards->count ? &m->shards->items[index] : NULL;
 }
 
-const struct map_shard *map_shard_by_id(const struct map *m, int16_t id)
-{
-    return map_shards_by_id(m->shards, id);
-}
+const struct map_shard *map_shard_by_id(const struct map *m, int16_t id) { return map_shards_by_id(m->shards, id); }
 
 size_t map_shard_overrides(const struct map *m, int16_t id)
 {
@@ -117,25 +105,13 @@ size_t map_shard_overrides(const struct map *m, int16_t id)
     return i < m->load_end ? m->load[i] : 0;
 }
 
-const struct map_shard *map_primary(const struct map *m)
-{
-    return m->shards->primary;
-}
+const struct map_shard *map_primary(const struct map *m) { return m->shards->primary; }
 
-uint64_t map_revision(const struct map *m)
-{
-    return m->revision;
-}
+uint64_t map_revision(const struct map *m) { return m->revision; }
 
-uint64_t map_generation(const struct map *m)
-{
-    return m->generation;
-}
+uint64_t map_generation(const struct map *m) { return m->generation; }
 
-size_t map_override_count(const struct map *m)
-{
-    return m->overrides;
-}
+size_t map_override_count(const struct map *m) { return m->overrides; }
 
 size_t map_bytes(const struct map *m)
 {

@@ -64,10 +64,7 @@ struct map_builder *map_builder_delta(struct map *base, uint64_t revision)
     return b;
 }
 
-void map_builder_reserve(struct map_builder *b, size_t overrides)
-{
-    b->hint = overrides;
-}
+void map_builder_reserve(struct map_builder *b, size_t overrides) { b->hint = overrides; }
 
 static bool grow_shards(struct map_builder *b)
 {
@@ -104,10 +101,7 @@ bool map_builder_shard(struct map_builder *b, const struct map_shard *s, struct 
     return true;
 }
 
-static size_t chunk_size(size_t cap)
-{
-    return sizeof(struct chunk) + cap * sizeof(struct change);
-}
+static size_t chunk_size(size_t cap) { return sizeof(struct chunk) + cap * sizeof(struct change); }
 
 static struct chunk *add_chunk(struct map_builder *b)
 {
@@ -170,10 +164,7 @@ void map_builder_free(struct map_builder *b)
 
 /* ---- finishing ------------------------------------------------------------ */
 
-static bool counts(struct map_slot s)
-{
-    return s.kind == SLOT_OVERRIDE || s.kind == SLOT_LEARNED;
-}
+static bool counts(struct map_slot s) { return s.kind == SLOT_OVERRIDE || s.kind == SLOT_LEARNED; }
 
 /* Puts one change into the overlay, or into the only table of a whole map, and
  * keeps the sums right. */

@@ -9,10 +9,7 @@
 /* From here on the memory lost to rounding up to huge pages is small. */
 #define HUGE_MIN ((size_t)16 << 20)
 
-static size_t mapped_size(size_t size)
-{
-    return size >= HUGE_MIN ? (size + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1) : size;
-}
+static size_t mapped_size(size_t size) { return size >= HUGE_MIN ? (size + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1) : size; }
 
 static void *map_huge(size_t size)
 {

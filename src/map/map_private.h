@@ -80,6 +80,7 @@ static inline unsigned map_bucket_match(const struct map_bucket *b, int64_t tena
 {
     unsigned match = 0;
 
+#pragma GCC unroll 6
     for (unsigned i = 0; i < MAP_BUCKET_SLOTS; i++)
         match |= (unsigned)(b->tenant[i] == tenant) << i;
     return match & ((1u << b->used) - 1);
@@ -211,6 +212,7 @@ void map_set_generation(struct map *m, uint64_t generation);
 
 /* ---- validation (map_validate.c) ------------------------------------------ */
 
+#define MAP_CONNINFO_MAX 65536
 /* One shard on its own: id, range, connection string. */
 bool map_validate_shard(const struct map_shard *s, struct error *e);
 /* At least one shard; active ranges disjoint. May reorder items. */

@@ -89,8 +89,7 @@ bool map_ranges_init(struct map_ranges *r, const struct map_shard *items, size_t
     memset(r, 0, sizeof(*r));
     for (int active = 1; active >= 0; active--)
         for (size_t i = 0; i < count; i++)
-            if (items[i].has_range && items[i].active == active &&
-                !fill(r, items[i].min, items[i].max, (uint16_t)i)) {
+            if (items[i].has_range && items[i].active == active && !fill(r, items[i].min, items[i].max, (uint16_t)i)) {
                 map_ranges_fini(r);
                 return false;
             }

@@ -157,7 +157,4 @@ void map_table_unref(struct map_table *t)
     mem_free(t);
 }
 
-size_t map_table_bytes(const struct map_table *t)
-{
-    return t ? t->bucket_count * sizeof(struct map_bucket) : 0;
-}
+size_t map_table_bytes(const struct map_table *t) { return t ? t->bucket_count * sizeof(struct map_bucket) : 0; }

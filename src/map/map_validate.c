@@ -4,6 +4,7 @@
  */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "map_private.h"
 
@@ -23,6 +24,9 @@ bool map_validate_shard(const struct map_shard *s, struct error *e)
                          s->id, s->min, s->max);
     if (!s->conninfo || !*s->conninfo)
         return error_set(e, ERR_MAP_INVALID, "shard_config: shard %d has no connection_string", s->id);
+    if (strlen(s->conninfo) > MAP_CONNINFO_MAX)
+        return error_set(e, ERR_MAP_INVALID, "shard_config: shard %d: connection_string is longer than %d bytes", s->id,
+                         MAP_CONNINFO_MAX);
     error_clear(&why);
     if (!pqinfo_parse(&info, s->conninfo, &why))
         return error_set(e, ERR_MAP_INVALID, "shard_config: shard %d: connection_string: %s", s->id, why.cause);

@@ -178,9 +178,15 @@ static void test_large_pages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_empty),         cmocka_unit_test(test_extremes), cmocka_unit_test(test_replace_and_kinds),
-        cmocka_unit_test(test_capacity),      cmocka_unit_test(test_one_bucket), cmocka_unit_test(test_spread),
-        cmocka_unit_test(test_walk_and_copy), cmocka_unit_test(test_cost),     cmocka_unit_test(test_large_pages),
+        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_replace_and_kinds),
+        cmocka_unit_test(test_capacity),
+        cmocka_unit_test(test_one_bucket),
+        cmocka_unit_test(test_spread),
+        cmocka_unit_test(test_walk_and_copy),
+        cmocka_unit_test(test_cost),
+        cmocka_unit_test(test_large_pages),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
