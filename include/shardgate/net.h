@@ -4,7 +4,7 @@
  * deadlines; a mailbox; work off the loop; server connections made by libpq.
  *
  * Every object belongs to one loop and is used on that loop's thread only;
- * the exceptions are loop_post, loop_stop_any and the listen-socket functions.
+ * the exceptions are loop_post, pqinfo_* and the listen-socket functions.
  */
 #ifndef SHARDGATE_NET_H
 #define SHARDGATE_NET_H
@@ -135,6 +135,7 @@ struct stream {
     int last_errno;
     bool closing;
     void *impl;         /* libpq adapter, memory peer */
+    void *user;         /* the owner's, never touched here */
     uint64_t handle[20]; /* uv_poll_t */
 };
 
@@ -174,7 +175,8 @@ void stream_memory_fini(struct stream_memory *m);
 /* ---- listening ---------------------------------------------------------- */
 
 /* Opens listening sockets; any thread, before the loops run. TCP with
- * SO_REUSEADDR and, if asked, SO_REUSEPORT. *port 0 is replaced by the real one. */
+ * SO_REUSEADDR and, if asked, SO_REUSEPORT. *port 0 is replaced by the real one.
+ * `*` is IPv4 and IPv6; a name with addresses of both kinds means its first IPv4 one. */
 int listen_tcp(const char *address, int *port, int backlog, bool reuseport, struct error *e) MUST_CHECK;
 /* Refuses to replace a socket that answers; removes a stale one. */
 int listen_unix(const char *path, unsigned mode, int backlog, struct error *e) MUST_CHECK;
@@ -221,10 +223,13 @@ struct pqconn_options {
  * passed with host; nothing is taken from the environment, passfile or service
  * file. Ends in `done` once, later: e NULL on success. On a failure e carries
  * the server's own SQLSTATE and message where it sent one, else 08006 or 57P03;
- * the connection must still be closed. */
+ * the connection must still be closed. Without a user anywhere it is the process's. */
 struct pqconn *pqconn_open(struct loop *l, const struct pqconn_options *o,
                            void (*done)(struct pqconn *c, void *ctx, const struct error *e), void *ctx);
-void pqconn_close(struct pqconn *c); /* any state; `done` is not called afterwards; frees later */
+/* Any state and callback; no callback comes afterwards; frees later. Says goodbye to
+ * the server, except after a take-over: then write Terminate to the stream first if
+ * no message is half sent. */
+void pqconn_close(struct pqconn *c);
 int pqconn_pid(const struct pqconn *c);
 uint32_t pqconn_server_version(const struct pqconn *c); /* 150018 */
 const char *pqconn_parameter(const struct pqconn *c, const char *name); /* NULL if not reported */
@@ -235,6 +240,7 @@ bool pqconn_tls(const struct pqconn *c);
  * no query function may be used; pqconn_close after the stream has closed (or
  * been released; then pqconn_move and pqconn_take again on the new loop). */
 bool pqconn_take(struct pqconn *c, struct stream *s);
+/* Not while a cancel is in flight. */
 void pqconn_move(struct pqconn *c, struct loop *to);
 
 /* Sends a cancel request for the connection off the loop; done is called later,

@@ -51,6 +51,7 @@ log_destination = stderr
 CONF
     as_server tee "$dir/data/pg_hba.conf" >/dev/null <<HBA
 local all all trust
+local replication all trust
 host all all 127.0.0.1/32 scram-sha-256
 HBA
     as_server pg_ctl -D "$dir/data" -l "$dir/data/server.log" -w start >/dev/null

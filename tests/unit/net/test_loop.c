@@ -1,25 +1,10 @@
 /*
  * The loop: mailbox, reap, work, deadlines, timers, signals, its end.
  */
+#include "net_test.h"
+
 #include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#include "shardgate/net.h"
-
-static struct loop *new_loop(void)
-{
-    struct error e;
-    struct loop *l = loop_new(&e);
-    assert_non_null(l);
-    return l;
-}
 
 /* ---- mailbox ---- */
 

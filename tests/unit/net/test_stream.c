@@ -1,25 +1,16 @@
 /*
  * Plain sockets over real loopback connections, and listening.
  */
-#include <errno.h>
-#include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "net_test.h"
+
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#include "shardgate/net.h"
 
 struct peer {
     struct stream s;
@@ -74,14 +65,6 @@ static void on_accept(void *ctx, int fd, const struct peer_address *peer)
     srv->last = *peer;
 }
 
-static struct loop *new_loop(void)
-{
-    struct error e;
-    struct loop *l = loop_new(&e);
-    assert_non_null(l);
-    return l;
-}
-
 static void open_peer(struct peer *p, struct loop *l, int fd)
 {
     struct error e;
@@ -90,16 +73,6 @@ static void open_peer(struct peer *p, struct loop *l, int fd)
     if (!stream_open_fd(&p->s, l, fd, &e))
         fail_msg("%s", e.cause);
 }
-
-#define WAIT_FOR(loop, condition)                                  \
-    do {                                                           \
-        for (int waited = 0; waited < 2000 && !(condition); waited++) { \
-            loop_turn(loop);                                       \
-            if (!(condition))                                      \
-                usleep(1000);                                      \
-        }                                                          \
-        assert_true(condition);                                    \
-    } while (0)
 
 static int dial(const char *address, int port)
 {
