@@ -217,7 +217,7 @@ def test_replication_in_transaction_mode_too(new_gate):
 
 
 def test_a_database_may_have_its_own_mode(new_gate):
-    gate = new_gate(databases=[{"name": "app", "mode": "session"}], **{"pool.mode": "transaction"})
+    gate = new_gate(databases=[{"name": "app", "pool_mode": "session"}], **{"pool.mode": "transaction"})
     with gate.connect(42) as c:
         assert c.info.backend_pid == c.execute("select pg_backend_pid()").fetchone()[0]
 
