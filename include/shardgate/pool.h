@@ -180,7 +180,11 @@ struct expect {
     uint8_t kind;   /* frontend message type: Q F P B D E C S */
     uint8_t action; /* enum expect_action */
 };
-enum expect_action { EXPECT_FORWARD, EXPECT_SKIP };
+enum expect_action {
+    EXPECT_FORWARD,
+    EXPECT_SKIP,   /* answers to a statement of ours: dropped; it must not fail */
+    EXPECT_REFUSE, /* the same, but it is meant to fail (see session_refuse) */
+};
 struct expect_queue {
     struct expect *items; /* ring; NULL while small */
     struct expect inline_items[8];
@@ -210,9 +214,7 @@ struct server {
      * passed on already. At checkin both are empty. */
     struct buf in;
     uint32_t in_left;
-    struct buf in;        /* of the owner: the beginning of a message that is not whole yet */
-    uint32_t body_left;   /* of the owner: bytes still to come of the message that is being relayed */
-    bool body_skip;       /* of the owner: they are dropped, not forwarded */
+    bool in_skip; /* the owner's: what in_left counts is dropped, not passed on */
     struct expect_queue expect;
     uint8_t state;        /* enum server_state */
     char txn;             /* 'I', 'T', 'E': last ReadyForQuery */

@@ -44,11 +44,18 @@ struct console_ops {
 
 /* ---- what a worker's sessions need from above ------------------------------ */
 
+/* What a CancelRequest names: a session by its id, or else by a key of ours. */
+struct cancel_key {
+    uint64_t session_id; /* 0: by pid and key */
+    uint32_t pid, key;
+};
+
 struct sessions_hooks {
     /* Asks the directory for a tenant; sessions_tenant_answer follows, later. */
     void (*lookup)(void *ctx, int64_t tenant);
-    /* A cancel request for a session of another worker. */
-    void (*cancel)(void *ctx, unsigned worker, uint64_t session_id);
+    /* A cancel request for a session of `worker` (maybe this one; any number may
+     * come in): sessions_cancel on its thread. */
+    void (*cancel)(void *ctx, unsigned worker, struct cancel_key key);
     /* All sessions are gone after sessions_drain. */
     void (*drained)(void *ctx);
     /* Reported parameters learned from any shard, or false. */
@@ -70,7 +77,7 @@ struct session *sessions_attach(struct sessions *ss, struct stream *stream, cons
 /* After the map has changed: sessions that wait for a look-up try again. */
 void sessions_map_changed(struct sessions *ss);
 void sessions_tenant_answer(struct sessions *ss, int64_t tenant, const struct error *e); /* e NULL: asked; found or not */
-void sessions_cancel(struct sessions *ss, uint64_t session_id);
+void sessions_cancel(struct sessions *ss, struct cancel_key key);
 /* Stops taking clients: new ones and idle ones get 57P01, transactions may end. */
 void sessions_drain(struct sessions *ss);
 /* Ends all sessions with 57P01 now. */

@@ -137,6 +137,10 @@ bool wire_put_data_row(struct buf *b, const struct str *values, unsigned count);
 bool wire_put_query(struct buf *b, struct str text);
 /* Header of a Query whose text (tail_len bytes, without the terminator) follows. */
 bool wire_put_query_head(struct buf *b, size_t tail_len);
+/* Parse of the unnamed statement without parameters; Bind of it to the unnamed
+ * portal and Execute, both without parameters. */
+bool wire_put_parse(struct buf *b, struct str text);
+bool wire_put_bind_execute(struct buf *b);
 bool wire_put_flush(struct buf *b);
 bool wire_put_sync(struct buf *b);
 bool wire_put_terminate(struct buf *b);

@@ -234,6 +234,31 @@ bool wire_put_query(struct buf *b, struct str text)
     return end(b, start);
 }
 
+bool wire_put_parse(struct buf *b, struct str text)
+{
+    size_t start = begin(b, 'P');
+    put_string(b, STR(""));
+    put_string(b, text);
+    put_u16(b, 0);
+    return end(b, start);
+}
+
+bool wire_put_bind_execute(struct buf *b)
+{
+    size_t start = begin(b, 'B');
+    put_string(b, STR(""));
+    put_string(b, STR(""));
+    put_u16(b, 0); /* parameter formats */
+    put_u16(b, 0); /* parameters */
+    put_u16(b, 0); /* result formats: all text */
+    if (!end(b, start))
+        return false;
+    start = begin(b, 'E');
+    put_string(b, STR(""));
+    put_u32(b, 0); /* all rows */
+    return end(b, start);
+}
+
 bool wire_put_query_head(struct buf *b, size_t tail_len)
 {
     char head[WIRE_HEADER] = {'Q'};

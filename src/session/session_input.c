@@ -1,0 +1,168 @@
+/*
+ * What a client sends after its login, message by message.
+ *
+ * Only the header and, where the verdict depends on it, the body is looked at.
+ * Neighbouring messages that go to the server unchanged leave in one write,
+ * straight from the read buffer; a body larger than the buffer streams through.
+ */
+#include "session_internal.h"
+
+bool session_blocked(const struct session *s)
+{
+    switch ((enum session_state)s->state) {
+    case SESSION_WAITING:
+    case SESSION_CONSOLE_BUSY:
+    case SESSION_CLOSING:
+    case SESSION_CLOSED:
+        return true;
+    case SESSION_AUTH:
+        return !s->login || s->login->derive || s->profile;
+    default:
+        return s->barrier || s->out.len || (s->server && s->server->out.len);
+    }
+}
+
+/* Messages whose whole body a verdict needs; Bind is judged by its head. */
+static bool needs_body(char type)
+{
+    return type == 'Q' || type == 'P' || type == 'D' || type == 'C' || type == 'E';
+}
+
+static enum verdict too_large(struct session *s, const struct wire_header *h)
+{
+    struct error e;
+    error_clear(&e);
+    error_set(&e, ERR_STATEMENT_TOO_LARGE, "%u bytes", h->size);
+    return session_refuse(s, &e, h->type != 'Q');
+}
+
+static enum verdict copy_message(struct session *s, char type)
+{
+    if (!s->server)
+        return VERDICT_DONE; /* as PostgreSQL: ignored outside a COPY */
+    if (type != 'd')
+        s->copy_in = false;
+    return VERDICT_FORWARD;
+}
+
+static enum verdict judge(struct session *s, const struct wire_header *h, const char *p, size_t n)
+{
+    struct str body = {p + WIRE_HEADER, h->size - WIRE_HEADER};
+    switch (h->type) {
+    case 'Q': return session_query(s, body);
+    case 'P': return session_parse(s, body);
+    case 'B': return session_bind(s, (struct str){body.ptr, n - WIRE_HEADER < body.len ? n - WIRE_HEADER : body.len}, n >= h->size);
+    case 'D': return session_describe(s, body);
+    case 'E': return session_execute(s, body);
+    case 'C': return session_close_target(s, body);
+    case 'S': return session_sync(s);
+    case 'H': return session_flush_message(s);
+    case 'F': return session_function_call(s);
+    case 'd':
+    case 'c':
+    case 'f': return copy_message(s, h->type);
+    default: break;
+    }
+    return VERDICT_ENDED;
+}
+
+static enum verdict look(struct session *s, const struct wire_header *h, const char *p, size_t n)
+{
+    if (!wire_frontend_known(h->type)) {
+        struct error e;
+        error_clear(&e);
+        error_set(&e, ERR_PROTOCOL, "message type 0x%02x from the client", (unsigned char)h->type);
+        error_detail(&e, "A message of type 0x%02x is not known.", (unsigned char)h->type);
+        session_fail(s, &e);
+        return VERDICT_ENDED;
+    }
+    if (h->type == 'X') {
+        session_end(s, "client terminated");
+        return VERDICT_ENDED;
+    }
+    if (s->skip_to_sync && h->type != 'S')
+        return VERDICT_DONE;
+    if (needs_body(h->type)) {
+        if (h->size > (uint64_t)s->owner->conf->max_statement + WIRE_HEADER)
+            return too_large(s, h);
+        if (n < h->size)
+            return VERDICT_MORE;
+    }
+    enum verdict v = judge(s, h, p, n);
+    return s->state >= SESSION_CLOSING ? VERDICT_ENDED : v;
+}
+
+/* Sends the range that precedes the message at hand, then what its verdict put
+ * into the prefix goes with what follows. */
+static bool send_before(struct session *s, const char *p, size_t len)
+{
+    if (len == 0)
+        return true;
+    struct buf prefix = s->owner->prefix;
+    buf_init(&s->owner->prefix, 0);
+    bool ok = session_send(s, p, len);
+    buf_fini(&s->owner->prefix);
+    s->owner->prefix = prefix;
+    return ok;
+}
+
+static bool protocol_violation(struct session *s)
+{
+    session_fail_code(s, ERR_PROTOCOL, "message length out of range");
+    return false;
+}
+
+/* One message, or the piece of one that is there. *from..*at is the range to be
+ * forwarded. False: stop here. */
+static bool one(struct session *s, const char *p, size_t n, size_t *from, size_t *at)
+{
+    if (s->body_left) {
+        size_t take = s->body_left < n - *at ? s->body_left : n - *at;
+        if (s->body_drop) {
+            if (!send_before(s, p + *from, *at - *from))
+                return false;
+            *from = *at + take;
+        }
+        *at += take;
+        s->body_left -= (uint32_t)take;
+        return true;
+    }
+    struct wire_header h;
+    ssize_t got = wire_header(p + *at, n - *at, &h);
+    if (got == WIRE_MORE)
+        return false;
+    if (got == WIRE_BAD)
+        return protocol_violation(s);
+    s->forward_skip = 0;
+    enum verdict v = look(s, &h, p + *at, n - *at);
+    if (v == VERDICT_BLOCKED || v == VERDICT_MORE || v == VERDICT_ENDED)
+        return false;
+    size_t take = h.size < n - *at ? h.size : n - *at;
+    bool apart = v == VERDICT_DONE || s->forward_skip || s->owner->prefix.len;
+    if (apart) {
+        if (s->server ? !send_before(s, p + *from, *at - *from) : false)
+            return false;
+        *from = v == VERDICT_DONE ? *at + take : *at + s->forward_skip;
+    }
+    *at += take;
+    s->body_left = (uint32_t)(h.size - take);
+    s->body_drop = v == VERDICT_DONE;
+    return true;
+}
+
+size_t session_input(struct session *s, const char *p, size_t n)
+{
+    struct sessions *ss = s->owner;
+    size_t from = 0, at = 0;
+    while (at < n && !session_blocked(s) && one(s, p, n, &from, &at))
+        ;
+    if (s->state >= SESSION_CLOSING)
+        return n;
+    if (s->server && (at > from || ss->prefix.len) && !session_send(s, p + from, at - from))
+        return n;
+    if (ss->reply.len)
+        session_reply(s);
+    if (s->state == SESSION_LINKED)
+        session_release_if_idle(s);
+    return at;
+}

@@ -1,0 +1,307 @@
+/*
+ * From the server to the client. The server's messages are matched against the
+ * queue of what is expected, so that answers to our own messages (SET, BEGIN, a
+ * refused statement) are dropped and all others passed on as they are. A message
+ * is passed on without being whole, unless its content matters here.
+ *
+ * The server goes back to its pool before the last bytes are written to the
+ * client: whoever waits for it is served first.
+ */
+#include <string.h>
+
+#include "session_internal.h"
+
+#define WHOLE_MAX 65536u /* messages that are read whole here are not larger */
+#define RANGES 16
+
+struct relay {
+    struct session *s;
+    struct server *server;
+    const char *p;
+    size_t at, from; /* from..at is to be passed on */
+    struct iovec out[RANGES];
+    int count;
+    bool lost; /* an injected statement failed: the session cannot go on */
+    struct error error;
+};
+
+static void cut(struct relay *r, size_t to)
+{
+    if (r->at > r->from) {
+        if (r->count == RANGES) { /* rare: many dropped messages in one read */
+            session_write(r->s, r->out, r->count);
+            r->count = 0;
+        }
+        r->out[r->count++] = (struct iovec){(char *)(uintptr_t)(r->p + r->from), r->at - r->from};
+    }
+    r->from = to;
+}
+
+static void count_query(struct session *s, struct server *server)
+{
+    struct shard_stats *stats = node_stats(pool_node(server->pool));
+    shard_add(stats, SHARD_QUERIES, 1);
+    if (server->txn == 'I')
+        shard_add(stats, SHARD_TRANSACTIONS, 1);
+    histogram_observe(&stats->h[SHARD_QUERY_TIME], loop_now_ns(s->owner->loop) - s->query_start_ns);
+}
+
+static void ready_for_query(struct relay *r, char status)
+{
+    struct session *s = r->s;
+    struct server *server = r->server;
+    struct expect *head = expect_head(&server->expect);
+    server->txn = status;
+    server->failed = false;
+    if (!head)
+        return;
+    bool forward = head->action == EXPECT_FORWARD;
+    expect_pop(&server->expect);
+    if (forward)
+        count_query(s, server);
+    if (status == 'I' && (s->saved || s->tenant.has_local))
+        session_end_transaction(s, s->rolled_back);
+}
+
+static void error_response(struct relay *r, struct str body)
+{
+    struct session *s = r->s;
+    struct server *server = r->server;
+    struct wire_error w;
+    struct expect *head = expect_head(&server->expect);
+    shard_add(node_stats(pool_node(server->pool)), SHARD_ERRORS, 1);
+    bool parsed = wire_parse_error(body, &w);
+    if (parsed && (str_eq(w.severity, STR("FATAL")) || str_eq(w.severity, STR("PANIC"))))
+        s->fatal_seen = true;
+    s->rolled_back = true;
+    if (!head)
+        return;
+    if (head->action == EXPECT_SKIP && head->kind == 'Q') {
+        /* Our own SET or BEGIN was refused: what follows would run in a wrong state. */
+        r->lost = true;
+        error_set(&r->error, ERR_INTERNAL, "the shard refused an injected statement");
+        if (parsed) {
+            str_copy(r->error.sqlstate, sizeof r->error.sqlstate, w.sqlstate);
+            error_message(&r->error, "%.*s", (int)(w.message.len > 150 ? 150 : w.message.len), w.message.ptr);
+        }
+    }
+    if (head->kind == 'Q' || head->kind == 'F' || head->kind == 'S')
+        return;
+    /* Extended: the server skips to the next Sync, and answers nothing before it. */
+    s->copy_in = false;
+    while ((head = expect_head(&server->expect)) && head->kind != 'S' && head->kind != 'Q' && head->kind != 'F')
+        expect_pop(&server->expect);
+    server->failed = head == NULL;
+}
+
+/* CopyInResponse to Execute: the Syncs that came behind it are ignored by the
+ * server, which is in copy mode, until CopyDone or CopyFail. */
+static void copy_in_response(struct relay *r)
+{
+    struct expect_queue *q = &r->server->expect;
+    struct expect *head = expect_head(q);
+    if (!head || head->kind != 'E')
+        return;
+    r->s->copy_in = true;
+    struct expect execute = *head;
+    expect_pop(q);
+    while ((head = expect_head(q)) && head->kind == 'S') {
+        expect_pop(q);
+        r->s->cycle = true;
+    }
+    if (q->count == 0)
+        expect_push(q, execute.kind, execute.action);
+}
+
+static void pop_if(struct server *server, char kind)
+{
+    struct expect *head = expect_head(&server->expect);
+    if (head && head->kind == (uint8_t)kind)
+        expect_pop(&server->expect);
+}
+
+static bool content_matters(char type)
+{
+    return type == 'Z' || type == 'S' || type == 'E';
+}
+
+/* Takes note of one message; body is whole where content_matters. */
+static void note(struct relay *r, char type, struct str body)
+{
+    struct server *server = r->server;
+    struct str name, value;
+    switch (type) {
+    case '1': pop_if(server, 'P'); break;
+    case '2': pop_if(server, 'B'); break;
+    case '3': pop_if(server, 'C'); break;
+    case 'T':
+    case 'n': pop_if(server, 'D'); break;
+    case 'C':
+        if (r->s->saved)
+            r->s->rolled_back = body.len >= 8 && memcmp(body.ptr, "ROLLBACK", 8) == 0;
+        pop_if(server, 'E');
+        break;
+    case 'I':
+    case 's': pop_if(server, 'E'); break;
+    case 'G': copy_in_response(r); break;
+    case 'Z':
+        if (body.len == 1)
+            ready_for_query(r, body.ptr[0]);
+        break;
+    case 'E': error_response(r, body); break;
+    case 'S':
+        if (wire_parse_parameter_status(body, &name, &value))
+            server_note_parameter(server, name, value);
+        break;
+    default: break;
+    }
+}
+
+/* Is the next message an answer to something of ours? An error of a BEGIN or
+ * COMMIT that we sent for the client's Execute is the client's all the same. */
+static bool skips(const struct expect *head, char type)
+{
+    if (!head || head->action == EXPECT_FORWARD || type == 'A')
+        return false;
+    return !(type == 'E' && head->action == EXPECT_SKIP && head->kind != 'Q');
+}
+
+/* Scans n bytes; false: the server broke the protocol. */
+static bool scan(struct relay *r, size_t n)
+{
+    struct server *server = r->server;
+    while (r->at < n) {
+        if (server->in_left) {
+            size_t take = server->in_left < n - r->at ? server->in_left : n - r->at;
+            if (server->in_skip)
+                cut(r, r->at + take);
+            r->at += take;
+            server->in_left -= (uint32_t)take;
+            continue;
+        }
+        struct wire_header h;
+        ssize_t got = wire_header(r->p + r->at, n - r->at, &h);
+        if (got == WIRE_BAD)
+            return false;
+        size_t there = n - r->at;
+        if (got == WIRE_MORE || (content_matters(h.type) && there < h.size && h.size <= WHOLE_MAX))
+            break;
+        bool skip = skips(expect_head(&server->expect), h.type);
+        size_t take = there < h.size ? there : h.size;
+        note(r, h.type, (struct str){r->p + r->at + WIRE_HEADER, take - WIRE_HEADER});
+        if (skip)
+            cut(r, r->at + take);
+        r->at += take;
+        server->in_left = (uint32_t)(h.size - take);
+        server->in_skip = skip;
+    }
+    cut(r, r->at);
+    return true;
+}
+
+static void server_lost(struct session *s, struct server *server, const char *cause)
+{
+    struct error e;
+    error_clear(&e);
+    s->server = NULL;
+    server->owner = NULL;
+    server_close(server, cause);
+    if (s->fatal_seen) { /* the server has said why */
+        session_end(s, cause);
+        return;
+    }
+    error_set(&e, ERR_SERVER_LOST, "%s", cause);
+    session_fail(s, &e);
+}
+
+/* Keeps what the scan left: the start of a message. */
+static bool keep_rest(struct relay *r, size_t n)
+{
+    struct buf *in = &r->server->in;
+    size_t rest = n - r->at;
+    if (rest == 0)
+        return true;
+    buf_init(in, WHOLE_MAX + WIRE_HEADER);
+    return buf_append(in, r->p + r->at, rest);
+}
+
+static void after(struct relay *r)
+{
+    struct session *s = r->s;
+    bool wake = false;
+    if (s->params && s->params != r->server->params && r->server->expect.count == 0) {
+        params_unref(s->owner->pools, s->params);
+        s->params = params_ref(r->server->params);
+    }
+    if (s->barrier && r->server->expect.count == 0) {
+        s->barrier = false;
+        wake = true;
+    }
+    if (s->owner->timed && r->server->expect.count == 0)
+        session_arm(s);
+    session_release_if_idle(s);
+    if (s->state < SESSION_CLOSING && r->count)
+        session_write(s, r->out, r->count);
+    if (s->state < SESSION_CLOSING && (wake || (s->in.len && !session_blocked(s))))
+        session_resume(s);
+}
+
+static void relay(struct session *s, struct server *server, const char *p, size_t n)
+{
+    struct relay r = {.s = s, .server = server, .p = p};
+    if (!scan(&r, n)) {
+        server_lost(s, server, "the shard broke the protocol: message length out of range");
+        return;
+    }
+    if (r.lost) {
+        session_fail(s, &r.error);
+        return;
+    }
+    if (!keep_rest(&r, n)) {
+        server_lost(s, server, "out of memory for a message of the shard");
+        return;
+    }
+    after(&r);
+}
+
+static void read_server(struct session *s, struct server *server)
+{
+    struct sessions *ss = s->owner;
+    char *scratch = ss->scratch + SCRATCH_LEAD;
+    size_t held = server->in.len;
+    if (held) { /* few bytes as a rule: the start of a header */
+        memcpy(scratch, buf_head(&server->in), held);
+        buf_fini(&server->in);
+    }
+    ssize_t n = stream_read(&server->stream, scratch + held, ss->scratch_size - held);
+    if (n == STREAM_AGAIN) {
+        if (held && !buf_append(&server->in, scratch, held))
+            server_lost(s, server, "out of memory");
+        return;
+    }
+    if (n <= 0) {
+        server_lost(s, server, n == 0 ? "the shard closed the connection" : stream_error(&server->stream));
+        return;
+    }
+    shard_add(node_stats(pool_node(server->pool)), SHARD_BYTES_IN, (uint64_t)n);
+    relay(s, server, scratch, held + (size_t)n);
+}
+
+void on_server_ready(struct stream *stream, int events)
+{
+    struct server *server = container_of(stream, struct server, stream);
+    struct session *s = server->owner;
+    if (events & STREAM_WRITABLE) {
+        if (!session_flush_server(s))
+            return;
+        session_watch(s);
+        if (server->out.len == 0)
+            session_resume(s);
+        if (s->server != server)
+            return;
+    }
+    if (events & STREAM_READABLE)
+        read_server(s, server);
+    while (s->state == SESSION_LINKED && s->server == server && s->out.len == 0 && stream_pending(stream))
+        read_server(s, server);
+}
