@@ -1,17 +1,18 @@
 #include "console.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "shardgate/wire.h"
 
 #include "ops_state.h"
 
-/* Where the loop has ended, its sessions have too: nobody is left to call. */
+/* Where the caller's loop has ended, its sessions have too: done, without an
+ * owner, only frees. */
 static void drop_call(struct console_call *c)
 {
-    mem_free(c->text);
-    buf_fini(&c->reply);
-    mem_free(c);
+    c->owner = NULL;
+    c->done(c);
 }
 
 static void on_caller(struct post *p, void *ctx)
@@ -47,6 +48,16 @@ static void on_control(struct post *p, void *ctx)
     r->command->run(r);
 }
 
+static void log_command(const struct console_run *r)
+{
+    char argument[24] = "";
+
+    if (r->has_number)
+        snprintf(argument, sizeof(argument), "%" PRId64, r->number);
+    log_event(LOG_INFO, "console command", log_str("user", r->call->user), log_str("command", r->command->words[0]),
+              log_str("argument", argument));
+}
+
 static void run(void *ctx, struct console_call *call)
 {
     struct ops *o = ctx;
@@ -62,8 +73,7 @@ static void run(void *ctx, struct console_call *call)
         return;
     }
     if (r->command->right == CONSOLE_ADMIN)
-        log_event(LOG_INFO, "console command", log_str("user", call->user), log_str("command", r->command->words[0]),
-                  log_int("argument", r->number));
+        log_command(r);
     if (r->command->local) {
         r->command->run(r);
         return;
