@@ -1,6 +1,6 @@
 #include "loop_internal.h"
 
-/* What is being fired; on the stack of deadline_class_run. */
+/* What is being fired; owned by deadline_class_run, which the class may not outlive. */
 struct deadline_run {
     struct ilist due;
     bool class_ended; /* in a callback: the class may be gone */
@@ -56,20 +56,26 @@ void deadline_disarm(struct deadline *d)
     ilist_remove(&d->node); /* the timer may fire for nothing: cheaper than moving it */
 }
 
+static bool is_due(const struct deadline_class *c, uint64_t now_ms)
+{
+    const struct ilist *first = ilist_first(&c->list);
+    return first && container_of(first, struct deadline, node)->at_ms <= now_ms;
+}
+
 void deadline_class_run(struct deadline_class *c, uint64_t now_ms)
 {
+    if (!is_due(c, now_ms))
+        return;
     /* Aside first: a callback may arm again, and disarm others that are due. */
-    struct deadline_run run = {.class_ended = false};
-    ilist_init(&run.due);
+    struct deadline_run *run = mem_zalloc(sizeof(*run)), *outer = c->run;
+    ilist_init(&run->due);
+    while (is_due(c, now_ms))
+        ilist_push_back(&run->due, ilist_pop_front(&c->list));
+    c->run = run;
     struct ilist *node;
-    while ((node = ilist_first(&c->list)) && container_of(node, struct deadline, node)->at_ms <= now_ms) {
-        ilist_remove(node);
-        ilist_push_back(&run.due, node);
-    }
-    struct deadline_run *outer = c->run;
-    c->run = &run;
-    while ((node = ilist_pop_front(&run.due)))
+    while ((node = ilist_pop_front(&run->due)))
         c->expired(container_of(node, struct deadline, node), c->ctx);
-    if (!run.class_ended)
+    if (!run->class_ended)
         c->run = outer;
+    mem_free(run);
 }

@@ -17,7 +17,7 @@ static void describe(char *out, size_t size, const char *text, const char *conni
         bool quote = *p == '"';
         if (quote)
             quoted = !quoted;
-        if (secret && quoted && !quote)
+        if (secret && quoted && !quote && *p != '=')
             continue;
         out[n++] = *p == '\n' ? ' ' : *p;
     }
