@@ -440,9 +440,14 @@ static void accepting_pauses_without_descriptors_and_resumes(void **state)
     setrlimit(RLIMIT_NOFILE, &old);
     loop_turn(l);
     assert_int_equal(srv.accepted, 0); /* it pauses */
-    WAIT_FOR(l, srv.accepted == 1);
+    /* A second one, since under valgrind the accept that fails takes the first away. */
+    int second = dial("127.0.0.1", port);
+    WAIT_FOR(l, srv.accepted >= 1);
+    loop_turn(l);
+    while (srv.accepted > 0)
+        close(srv.fds[--srv.accepted]);
     close(far);
-    close(srv.fds[0]);
+    close(second);
     listener_stop(srv.listener);
     loop_free(l);
 }
