@@ -131,11 +131,12 @@ void sql_inspect_full(struct str text, const struct sql_rules *rules, struct sql
 
 void sql_inspect(struct str text, const struct sql_rules *rules, struct sql_inspection *out)
 {
-    if (!sql_scan_plain(text)) {
+    enum sql_verb verb = sql_scan_quick(text);
+    if (verb == SQL_VERB_EMPTY) {
         sql_inspect_full(text, rules, out);
         return;
     }
     reset(out, text.ptr + text.len);
     out->statements = 1;
-    out->verb = SQL_VERB_OTHER;
+    out->verb = verb;
 }

@@ -30,8 +30,12 @@ static inline bool sql_token_is_comment(const struct sql_token *t)
     return t->kind == SQL_TOKEN_COMMENT || t->kind == SQL_TOKEN_LINE_COMMENT;
 }
 
-/* A bare word, compared without case. */
-bool sql_token_is_word(const struct sql_token *t, struct str word);
+/* A bare word, compared without case; most are told apart by length and first byte. */
+static inline bool sql_token_is_word(const struct sql_token *t, struct str word)
+{
+    return t->kind == SQL_TOKEN_WORD && t->text.len == word.len && (t->text.ptr[0] | ' ') == (word.ptr[0] | ' ') &&
+           str_eq_nocase(t->text, word);
+}
 /* The name a token stands for: a bare word, or what is between plain quotes.
  * False for other tokens, U&"" and names that hold a quote: those match nothing of ours. */
 bool sql_token_name(const struct sql_token *t, struct str *name);
@@ -86,8 +90,9 @@ void sql_comment_merge(struct sql_comment_tenant *sum, const struct sql_comment_
 
 /* ---- inspection --------------------------------------------------------- */
 
-/* True when the text is one statement of which sql_inspect has nothing to say. */
-bool sql_scan_plain(struct str text);
+/* The verb of a text that is one statement of which nothing but its verb is to be
+ * said; SQL_VERB_EMPTY when only the tokeniser can tell. */
+enum sql_verb sql_scan_quick(struct str text);
 /* Without the quick scan, which must never change the outcome. */
 void sql_inspect_full(struct str text, const struct sql_rules *rules, struct sql_inspection *out);
 

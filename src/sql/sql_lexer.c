@@ -58,19 +58,19 @@ static const char *skip_line(const char *p, const char *end)
     return p;
 }
 
+/* Both ends of a comment have a slash: only those are looked at. */
 static const char *skip_comment(const char *p, const char *end)
 {
-    for (size_t depth = 1; end - p >= 2;) {
-        if (p[0] == '*' && p[1] == '/') {
-            p += 2;
-            if (--depth == 0)
-                return p;
-        } else if (p[0] == '/' && p[1] == '*') {
-            p += 2;
+    size_t depth = 1;
+    const char *slash;
+    while (p < end && (slash = memchr(p, '/', (size_t)(end - p)))) {
+        bool closes = slash > p && slash[-1] == '*';
+        bool opens = !closes && slash + 1 < end && slash[1] == '*';
+        if (closes && --depth == 0)
+            return slash + 1;
+        if (opens)
             depth++;
-        } else {
-            p++;
-        }
+        p = slash + (opens ? 2 : 1);
     }
     return NULL;
 }
@@ -255,7 +255,7 @@ static struct sql_token next_punct(struct sql_lexer *lx)
 
 void sql_lexer_init(struct sql_lexer *lx, struct str text, bool standard_strings)
 {
-    const char *p = text.len > 0 ? text.ptr : "";
+    const char *p = text.ptr ? text.ptr : "";
     *lx = (struct sql_lexer){p, p + text.len, standard_strings};
 }
 

@@ -3,11 +3,6 @@
 
 #include <string.h>
 
-bool sql_token_is_word(const struct sql_token *t, struct str word)
-{
-    return t->kind == SQL_TOKEN_WORD && t->text.len == word.len && str_eq_nocase(t->text, word);
-}
-
 bool sql_token_name(const struct sql_token *t, struct str *name)
 {
     if (t->kind == SQL_TOKEN_WORD) {

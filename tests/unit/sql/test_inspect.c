@@ -478,6 +478,20 @@ static void test_other_rules(void **state)
 }
 
 /* The point of the quick scan: these are never tokenised. */
+static void test_plain_verbs(void **state)
+{
+    (void)state;
+    assert_int_equal(sql_scan_quick(STR("BEGIN")), SQL_VERB_BEGIN);
+    assert_int_equal(sql_scan_quick(STR(" begin ;\n")), SQL_VERB_BEGIN);
+    assert_int_equal(sql_scan_quick(STR("COMMIT;")), SQL_VERB_COMMIT);
+    assert_int_equal(sql_scan_quick(STR("END")), SQL_VERB_COMMIT);
+    assert_int_equal(sql_scan_quick(STR("ROLLBACK ")), SQL_VERB_ROLLBACK);
+    assert_int_equal(sql_scan_quick(STR("BEGIN WORK")), SQL_VERB_EMPTY);
+    assert_int_equal(sql_scan_quick(STR("ROLLBACKS")), SQL_VERB_EMPTY);
+    assert_int_equal(sql_scan_quick(STR("SELECTED 1")), SQL_VERB_EMPTY);
+    assert_int_equal(sql_scan_quick(STR(" ")), SQL_VERB_EMPTY);
+}
+
 static void test_plain_texts(void **state)
 {
     (void)state;
@@ -492,7 +506,7 @@ static void test_plain_texts(void **state)
         "COPY t FROM STDIN",
     };
     for (size_t i = 0; i < ARRAY_LEN(plain); i++)
-        assert_true(sql_scan_plain(str_from(plain[i])));
+        assert_int_equal(sql_scan_quick(str_from(plain[i])), SQL_VERB_OTHER);
 }
 
 /* Each pattern is seen wherever it stands relative to the scan's steps. */
@@ -532,11 +546,17 @@ static void test_pin_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ordinary),    cmocka_unit_test(test_transactions),
-        cmocka_unit_test(test_tenants),     cmocka_unit_test(test_pins),
-        cmocka_unit_test(test_comments),    cmocka_unit_test(test_escapes),
-        cmocka_unit_test(test_other_rules), cmocka_unit_test(test_plain_texts),
-        cmocka_unit_test(test_pin_names),   cmocka_unit_test(test_scan_at_every_offset),
+        cmocka_unit_test(test_ordinary),
+        cmocka_unit_test(test_transactions),
+        cmocka_unit_test(test_tenants),
+        cmocka_unit_test(test_pins),
+        cmocka_unit_test(test_comments),
+        cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_other_rules),
+        cmocka_unit_test(test_plain_texts),
+        cmocka_unit_test(test_plain_verbs),
+        cmocka_unit_test(test_pin_names),
+        cmocka_unit_test(test_scan_at_every_offset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
