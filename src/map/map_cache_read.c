@@ -219,7 +219,7 @@ struct map *map_cache_read(const char *path, struct error *e)
 {
     struct in in = {.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), .path = path, .e = e};
     struct map *m = NULL;
-    uint64_t length;
+    uint64_t length = 0;
 
     if (in.fd < 0) {
         error_set(e, ERR_DIRECTORY, "map cache %s: %s", path, strerror(errno));

@@ -20,7 +20,8 @@ bool map_validate_shard(const struct map_shard *s, struct error *e)
         return error_set(e, ERR_MAP_INVALID, "shard_config: shard_id %d is negative", s->id);
     if (s->has_range && s->min > s->max)
         return error_set(e, ERR_MAP_INVALID,
-                         "shard_config: shard %d: min_tenant_id %" PRId64 " is greater than max_tenant_id %" PRId64,
+                         "shard_config: shard %d: the range ends before it begins (min_tenant_id %" PRId64
+                         ", max_tenant_id %" PRId64 ")",
                          s->id, s->min, s->max);
     if (!s->conninfo || !*s->conninfo)
         return error_set(e, ERR_MAP_INVALID, "shard_config: shard %d has no connection_string", s->id);

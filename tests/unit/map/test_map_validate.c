@@ -21,7 +21,7 @@ static void test_single_shards(void **state)
 
     (void)state;
     refuse_shard(s, "shard_id -1 is negative");
-    refuse_shard(a_range(1, 10, 9), "min_tenant_id 10 is greater than max_tenant_id 9");
+    refuse_shard(a_range(1, 10, 9), "the range ends before it begins (min_tenant_id 10, max_tenant_id 9)");
     s = a_shard(1);
     s.conninfo = NULL;
     refuse_shard(s, "shard 1 has no connection_string");
