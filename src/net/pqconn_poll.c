@@ -8,7 +8,7 @@
 struct pqpoll {
     uv_poll_t handle;
     struct pqconn *conn; /* NULL: being closed */
-    int fd;
+    int fd, events; /* events 0: stopped */
 };
 
 static void on_closed(uv_handle_t *h)
@@ -19,6 +19,8 @@ static void on_closed(uv_handle_t *h)
 static void on_poll(uv_poll_t *h, int status, int events)
 {
     struct pqpoll *p = h->data;
+    if (status < 0)
+        p->events = 0;
     if (p->conn) /* libuv stops at an error; both bits let libpq find out which */
         pqconn_on_poll(p->conn, status < 0 ? UV_READABLE | UV_WRITABLE : events);
 }
@@ -41,8 +43,10 @@ static bool open_poll(struct pqconn *c, int fd, struct error *e)
 bool pqconn_poll(struct pqconn *c, int events, struct error *e)
 {
     if (events == 0) {
-        if (c->poll && !c->loop->ended)
+        if (c->poll && !c->loop->ended) {
             uv_poll_stop(&c->poll->handle);
+            c->poll->events = 0;
+        }
         return true;
     }
     int fd = PQsocket(c->pg);
@@ -50,7 +54,10 @@ bool pqconn_poll(struct pqconn *c, int events, struct error *e)
         pqconn_poll_close(c);
     if (!c->poll && !open_poll(c, fd, e))
         return false;
+    if (c->poll->events == events)
+        return true;
     int rc = uv_poll_start(&c->poll->handle, events, on_poll);
+    c->poll->events = rc == 0 ? events : 0;
     if (rc != 0)
         return error_set(e, ERR_SHARD_UNREACHABLE, "cannot poll a server socket: %s", uv_strerror(rc));
     return true;

@@ -169,8 +169,6 @@ static void take_results(struct pqconn *c)
 void pqconn_query_event(struct pqconn *c, int events)
 {
     struct error e;
-    /* libuv stops polling after an error, hence the start on each event; it costs
-     * a system call or two on a path that is not hot. */
     int left = PQflush(c->pg);
     if ((events & UV_READABLE) && !PQconsumeInput(c->pg))
         c->broken = true;
