@@ -40,6 +40,7 @@
 
 #include "shardgate/wire.h"
 
+#include "auth_base64.h"
 #include "auth_scram.h"
 
 #define MECHANISM "SCRAM-SHA-256"
@@ -197,17 +198,25 @@ static enum auth_step refuse_scram(struct auth_exchange *x, enum scram_result r,
     return r == SCRAM_NO_MEMORY ? fail_memory(x, e) : fail_protocol(x, e, "malformed SCRAM message", why);
 }
 
+/* server-final: "v=signature" */
+static bool put_final(struct buf *reply, const uint8_t signature[AUTH_KEY_LEN])
+{
+    struct buf text;
+    buf_init(&text, 0);
+    bool good = buf_append_str(&text, STR("v=")) && auth_base64_encode(&text, signature, AUTH_KEY_LEN) &&
+                wire_put_auth_sasl_final(reply, buf_str(&text));
+    buf_fini(&text);
+    return good;
+}
+
 static enum auth_step verify_scram(struct auth_exchange *x, struct buf *reply, struct error *e)
 {
-    struct buf server_final;
-    buf_init(&server_final, 0);
-    bool proven = scram_verify(&x->scram, &server_final);
-    enum auth_step step = finish(x, proven, e);
-    if (step == AUTH_OK && !wire_put_auth_sasl_final(reply, buf_str(&server_final))) {
+    uint8_t signature[AUTH_KEY_LEN];
+    enum auth_step step = finish(x, scram_verify(&x->scram, signature), e);
+    if (step == AUTH_OK && !put_final(reply, signature)) {
         error_set(e, ERR_OUT_OF_MEMORY, "no memory for a login");
-        step = AUTH_FAIL;
+        return AUTH_FAIL;
     }
-    buf_fini(&server_final);
     return step;
 }
 

@@ -169,19 +169,18 @@ enum scram_result scram_final(struct scram *s, struct str message, const char **
     return buf_append_str(&s->auth_message, without_proof) ? SCRAM_GOOD : SCRAM_NO_MEMORY;
 }
 
-bool scram_verify(const struct scram *s, struct buf *server_final)
+bool scram_verify(const struct scram *s, uint8_t signature[AUTH_KEY_LEN])
 {
-    uint8_t key[AUTH_KEY_LEN], signature[AUTH_KEY_LEN] = {0}, stored[AUTH_KEY_LEN];
+    uint8_t key[AUTH_KEY_LEN], stored[AUTH_KEY_LEN];
     struct str message = buf_str(&s->auth_message);
+    memset(signature, 0, AUTH_KEY_LEN);
     bool good = auth_hmac(s->keys.stored_key, AUTH_KEY_LEN, message, signature);
     for (size_t i = 0; i < AUTH_KEY_LEN; i++)
         key[i] = s->proof[i] ^ signature[i];
     good = good && auth_sha256((struct str){(const char *)key, sizeof(key)}, stored) &&
            auth_same(stored, s->keys.stored_key, sizeof(stored)) &&
-           auth_hmac(s->keys.server_key, AUTH_KEY_LEN, message, signature) &&
-           buf_append_str(server_final, STR("v=")) && auth_base64_encode(server_final, signature, sizeof(signature));
+           auth_hmac(s->keys.server_key, AUTH_KEY_LEN, message, signature);
     explicit_bzero(key, sizeof(key));
-    explicit_bzero(signature, sizeof(signature));
     explicit_bzero(stored, sizeof(stored));
     return good;
 }

@@ -33,7 +33,7 @@ enum scram_result scram_first(struct scram *s, struct str message, const uint8_t
                               struct str *server_first, const char **why);
 /* Reads client-final; the keys are not needed yet. */
 enum scram_result scram_final(struct scram *s, struct str message, const char **why);
-/* Whether the proof fits the keys; `server_final` then gets the server's signature. */
-bool scram_verify(const struct scram *s, struct buf *server_final);
+/* Whether the proof fits the keys; `signature` is then the server's. */
+bool scram_verify(const struct scram *s, uint8_t signature[AUTH_KEY_LEN]);
 
 #endif
