@@ -16,9 +16,9 @@
 
 #define WIRE_MORE ((ssize_t)0)
 #define WIRE_BAD ((ssize_t)-1)
-#define WIRE_HEADER 5u                    /* type byte + int32 length */
-#define WIRE_MAX_MESSAGE 0x40000000u      /* PostgreSQL's own ceiling: 1 GiB */
-#define WIRE_MAX_STARTUP 10000u           /* whole packet, as PostgreSQL's MAX_STARTUP_PACKET_LENGTH */
+#define WIRE_HEADER 5u               /* type byte + int32 length */
+#define WIRE_MAX_MESSAGE 0x40000000u /* PostgreSQL's own ceiling: 1 GiB */
+#define WIRE_MAX_STARTUP 10000u      /* whole packet, as PostgreSQL's MAX_STARTUP_PACKET_LENGTH */
 
 /* ---- framing ------------------------------------------------------------ */
 
@@ -131,9 +131,9 @@ bool wire_put_parse_complete(struct buf *b);
 bool wire_put_bind_complete(struct buf *b);
 bool wire_put_close_complete(struct buf *b);
 bool wire_put_no_data(struct buf *b);
-bool wire_put_parameter_description(struct buf *b); /* no parameters */
+bool wire_put_parameter_description(struct buf *b);                                     /* no parameters */
 bool wire_put_row_description(struct buf *b, const char *const *names, unsigned count); /* all text, OID 25 */
-bool wire_put_data_row(struct buf *b, const struct str *values, unsigned count); /* ptr NULL is NULL */
+bool wire_put_data_row(struct buf *b, const struct str *values, unsigned count);        /* ptr NULL is NULL */
 bool wire_put_query(struct buf *b, struct str text);
 /* Header of a Query whose text (tail_len bytes, without the terminator) follows. */
 bool wire_put_query_head(struct buf *b, size_t tail_len);

@@ -129,9 +129,26 @@ void sql_inspect_full(struct str text, const struct sql_rules *rules, struct sql
     finish(&in, lx.end);
 }
 
+/* What stands behind leading comments, which are consulted. They end at a token's
+ * beginning, so that the quick scan may go on from there. */
+static struct str skip_leading_comments(struct str text, const struct sql_rules *rules, struct sql_comment_tenant *sum)
+{
+    struct sql_lexer lx;
+    struct sql_token t;
+    sql_lexer_init(&lx, text, rules->standard_strings);
+    for (t = sql_lexer_next(&lx); sql_token_is_comment(&t); t = sql_lexer_next(&lx))
+        if (t.kind == SQL_TOKEN_COMMENT)
+            sql_comment_add(sum, t.text, rules->comment_key);
+    return (struct str){t.text.ptr, (size_t)(lx.end - t.text.ptr)};
+}
+
 void sql_inspect(struct str text, const struct sql_rules *rules, struct sql_inspection *out)
 {
-    enum sql_verb verb = sql_scan_quick(text);
+    struct sql_comment_tenant comments = {SQL_COMMENT_NONE, 0};
+    struct str body = text;
+    if (text.len > 0 && (*text.ptr == '/' || *text.ptr == '-'))
+        body = skip_leading_comments(text, rules, &comments);
+    enum sql_verb verb = sql_scan_quick(body);
     if (verb == SQL_VERB_EMPTY) {
         sql_inspect_full(text, rules, out);
         return;
@@ -139,4 +156,6 @@ void sql_inspect(struct str text, const struct sql_rules *rules, struct sql_insp
     reset(out, text.ptr + text.len);
     out->statements = 1;
     out->verb = verb;
+    out->comment = comments.state;
+    out->tenant = comments.tenant;
 }
