@@ -92,17 +92,24 @@ static enum verdict look(struct session *s, const struct wire_header *h, const c
     return s->state >= SESSION_CLOSING ? VERDICT_ENDED : v;
 }
 
-/* Sends the range that precedes the message at hand, then what its verdict put
- * into the prefix goes with what follows. */
-static bool send_before(struct session *s, const char *p, size_t len)
+/* Sends what precedes the message at hand: the prefix as it was before its
+ * verdict (`had` bytes) and the range. What the verdict added stays for later. */
+static bool send_before(struct session *s, size_t had, const char *p, size_t len)
 {
-    if (len == 0)
+    struct buf *prefix = &s->owner->prefix;
+    struct buf added;
+    if (had + len == 0)
         return true;
-    struct buf prefix = s->owner->prefix;
-    buf_init(&s->owner->prefix, 0);
+    buf_init(&added, 0);
+    if (prefix->len > had) {
+        buf_append(&added, buf_head(prefix) + had, prefix->len - had);
+        prefix->len = had;
+    }
     bool ok = session_send(s, p, len);
-    buf_fini(&s->owner->prefix);
-    s->owner->prefix = prefix;
+    if (ok && added.len)
+        buf_append(prefix, buf_head(&added), added.len);
+    prefix->failed |= added.failed;
+    buf_fini(&added);
     return ok;
 }
 
@@ -119,7 +126,7 @@ static bool one(struct session *s, const char *p, size_t n, size_t *from, size_t
     if (s->body_left) {
         size_t take = s->body_left < n - *at ? s->body_left : n - *at;
         if (s->body_drop) {
-            if (!send_before(s, p + *from, *at - *from))
+            if (s->server && !send_before(s, s->owner->prefix.len, p + *from, *at - *from))
                 return false;
             *from = *at + take;
         }
@@ -134,16 +141,23 @@ static bool one(struct session *s, const char *p, size_t n, size_t *from, size_t
     if (got == WIRE_BAD)
         return protocol_violation(s);
     s->forward_skip = 0;
+    size_t had = s->owner->prefix.len;
     enum verdict v = look(s, &h, p + *at, n - *at);
-    if (v == VERDICT_BLOCKED || v == VERDICT_MORE || v == VERDICT_ENDED)
+    if (v == VERDICT_MORE || v == VERDICT_ENDED)
+        return false;
+    bool added = s->owner->prefix.len > had;
+    if (s->server && (v == VERDICT_DONE || s->forward_skip || added)) {
+        if (!send_before(s, had, p + *from, *at - *from))
+            return false;
+        *from = *at;
+    }
+    if (v == VERDICT_BLOCKED)
         return false;
     size_t take = h.size < n - *at ? h.size : n - *at;
-    bool apart = v == VERDICT_DONE || s->forward_skip || s->owner->prefix.len;
-    if (apart) {
-        if (s->server ? !send_before(s, p + *from, *at - *from) : false)
-            return false;
-        *from = v == VERDICT_DONE ? *at + take : *at + s->forward_skip;
-    }
+    if (v == VERDICT_DONE)
+        *from = *at + take;
+    else
+        *from += s->forward_skip;
     *at += take;
     s->body_left = (uint32_t)(h.size - take);
     s->body_drop = v == VERDICT_DONE;

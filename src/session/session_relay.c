@@ -55,8 +55,11 @@ static void ready_for_query(struct relay *r, char status)
     server->failed = false;
     if (!head)
         return;
-    bool forward = head->action == EXPECT_FORWARD;
-    expect_pop(&server->expect);
+    bool forward = head->action == EXPECT_FORWARD, last = false;
+    while (!last && (head = expect_head(&server->expect)) != NULL) { /* one, unless an answer was left out */
+        last = head->kind == 'S' || head->kind == 'Q' || head->kind == 'F';
+        expect_pop(&server->expect);
+    }
     if (forward)
         count_query(s, server);
     if (status == 'I' && (s->saved || s->tenant.has_local))
