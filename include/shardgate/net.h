@@ -18,7 +18,7 @@
 
 struct loop;
 
-/* Once, before the process starts threads (loop_new does it too): ignores SIGPIPE,
+/* To be called before the process starts threads (loop_new calls it too): ignores SIGPIPE,
  * widens the thread pool, and removes from the environment what libpq would read
  * and no connection string can override (PGSERVICE, PGDATESTYLE, PGTZ, PGGEQO). */
 void net_init(void);
@@ -81,7 +81,7 @@ struct deadline_class {
     struct ilist list;
     struct ilist in_loop;
     struct loop *loop;
-    uint64_t timeout_ms; /* 0: armed deadlines never fire */
+    uint64_t timeout_ms;                            /* 0: armed deadlines never fire */
     void (*expired)(struct deadline *d, void *ctx); /* already disarmed; may end the class */
     void *ctx;
     struct deadline_run *run; /* private */
@@ -129,13 +129,13 @@ struct stream {
      * nothing watched nothing is reported. Unwatch what you cannot use now, or you
      * are called again on every turn. */
     void (*ready)(struct stream *s, int events);
-    void (*closed)(struct stream *s);            /* memory may be freed from here on */
-    int fd;             /* -1 for memory */
-    int watching;       /* enum stream_event bits */
+    void (*closed)(struct stream *s); /* memory may be freed from here on */
+    int fd;                           /* -1 for memory */
+    int watching;                     /* enum stream_event bits */
     int last_errno;
     bool closing;
-    void *impl;         /* libpq adapter, memory peer */
-    void *user;         /* the owner's, never touched here */
+    void *impl;          /* libpq adapter, memory peer */
+    void *user;          /* the owner's, never touched here */
     uint64_t handle[20]; /* uv_poll_t */
 };
 
@@ -143,7 +143,10 @@ struct stream {
  * Watches READABLE. On failure the fd is closed. */
 bool stream_open_fd(struct stream *s, struct loop *l, int fd, struct error *e) MUST_CHECK;
 static inline ssize_t stream_read(struct stream *s, void *to, size_t len) { return s->ops->read(s, to, len); }
-static inline ssize_t stream_writev(struct stream *s, const struct iovec *iov, int count) { return s->ops->write(s, iov, count); }
+static inline ssize_t stream_writev(struct stream *s, const struct iovec *iov, int count)
+{
+    return s->ops->write(s, iov, count);
+}
 static inline void stream_watch(struct stream *s, int events)
 {
     if (s->watching != events && !s->closing)
@@ -203,20 +206,20 @@ struct pqconn;
 /* A checked connection string. Any thread. */
 struct pqinfo {
     char *host, *port, *dbname, *user, *password; /* NULL where absent; owned */
-    char **keywords, **values; /* all given options, NULL-terminated; owned */
+    char **keywords, **values;                    /* all given options, NULL-terminated; owned */
 };
 /* Parses URI or keyword form (PQconninfoParse). False: e says why, without the password. */
 bool pqinfo_parse(struct pqinfo *out, const char *conninfo, struct error *e) MUST_CHECK;
 void pqinfo_fini(struct pqinfo *i);
 
 struct pqconn_options {
-    const char *conninfo;   /* base */
-    const char *dbname, *user, *password; /* override the base if not NULL */
+    const char *conninfo;                                            /* base */
+    const char *dbname, *user, *password;                            /* override the base if not NULL */
     const char *fallback_user, *fallback_dbname, *fallback_password; /* used where the base has none */
-    const char *options;    /* backend options string, added to the base's */
-    const char *application_name; /* NULL: none */
-    bool replication_database; /* replication=database */
-    bool replication_physical; /* replication=true */
+    const char *options;                                             /* backend options string, added to the base's */
+    const char *application_name;                                    /* NULL: none */
+    bool replication_database;                                       /* replication=database */
+    bool replication_physical;                                       /* replication=true */
     uint64_t timeout_ms;
 };
 /* Begins to connect: names are resolved first (off the loop), then hostaddr is
@@ -231,7 +234,7 @@ struct pqconn *pqconn_open(struct loop *l, const struct pqconn_options *o,
  * no message is half sent. */
 void pqconn_close(struct pqconn *c);
 int pqconn_pid(const struct pqconn *c);
-uint32_t pqconn_server_version(const struct pqconn *c); /* 150018 */
+uint32_t pqconn_server_version(const struct pqconn *c);                 /* 150018 */
 const char *pqconn_parameter(const struct pqconn *c, const char *name); /* NULL if not reported */
 bool pqconn_tls(const struct pqconn *c);
 
@@ -259,11 +262,14 @@ struct pqquery {
     uint64_t timeout_ms; /* the connection is unusable after a timeout; close it */
 };
 /* params may be NULL. Several statements in sql: only without params. */
-bool pqconn_query(struct pqconn *c, const char *sql, int param_count, const char *const *params, const struct pqquery *q);
+bool pqconn_query(struct pqconn *c, const char *sql, int param_count, const char *const *params,
+                  const struct pqquery *q);
 int pqresult_rows(const struct pqresult *r);
 int pqresult_columns(const struct pqresult *r);
 const char *pqresult_value(const struct pqresult *r, int row, int column); /* NULL for SQL NULL */
 /* Notifications and a loss of an idle connection (e) between queries. */
-void pqconn_on_idle_event(struct pqconn *c, void (*fn)(void *ctx, const char *channel, const char *payload, const struct error *e), void *ctx);
+void pqconn_on_idle_event(struct pqconn *c,
+                          void (*fn)(void *ctx, const char *channel, const char *payload, const struct error *e),
+                          void *ctx);
 
 #endif

@@ -88,10 +88,7 @@ static void on_poll(uv_poll_t *h, int status, int events)
     }
 }
 
-static void on_closed(uv_handle_t *h)
-{
-    mem_free(h->data);
-}
+static void on_closed(uv_handle_t *h) { mem_free(h->data); }
 
 struct listener *listener_start(struct loop *l, int fd,
                                 void (*on_accept)(void *ctx, int fd, const struct peer_address *peer), void *ctx)

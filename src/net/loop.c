@@ -34,10 +34,7 @@ static void run_reap(struct loop *l)
     }
 }
 
-static void on_idle(uv_idle_t *idle)
-{
-    (void)idle; /* its being active is what keeps the loop from waiting */
-}
+static void on_idle(uv_idle_t *idle) { (void)idle; /* its being active is what keeps the loop from waiting */ }
 
 static void run_later(struct loop *l)
 {
@@ -67,10 +64,7 @@ static void on_check(uv_check_t *c)
     run_reap(c->data);
 }
 
-static void on_timer(uv_timer_t *t)
-{
-    loop_run_deadlines(t->data);
-}
+static void on_timer(uv_timer_t *t) { loop_run_deadlines(t->data); }
 
 static void on_signal(uv_signal_t *handle, int signum)
 {
@@ -159,7 +153,7 @@ void loop_run_deadlines(struct loop *l)
         ilist_push_back(&l->classes, node);
         deadline_class_run(container_of(node, struct deadline_class, in_loop), now);
     }
-    ILIST_EACH(n, &l->classes) {
+    ILIST_EACH (n, &l->classes) {
         const struct deadline_class *c = container_of(n, struct deadline_class, in_loop);
         if (!ilist_empty(&c->list)) {
             uint64_t at = container_of(c->list.next, struct deadline, node)->at_ms;
@@ -208,15 +202,9 @@ void loop_run(struct loop *l)
     finish(l);
 }
 
-void loop_turn(struct loop *l)
-{
-    uv_run(&l->uv, UV_RUN_NOWAIT);
-}
+void loop_turn(struct loop *l) { uv_run(&l->uv, UV_RUN_NOWAIT); }
 
-void loop_stop(struct loop *l)
-{
-    uv_stop(&l->uv);
-}
+void loop_stop(struct loop *l) { uv_stop(&l->uv); }
 
 void loop_free(struct loop *l)
 {
@@ -230,10 +218,7 @@ void loop_free(struct loop *l)
     mem_free(l);
 }
 
-uint64_t loop_now_ms(const struct loop *l)
-{
-    return uv_now(&l->uv);
-}
+uint64_t loop_now_ms(const struct loop *l) { return uv_now(&l->uv); }
 
 uint64_t loop_now_ns(const struct loop *l)
 {
@@ -251,10 +236,7 @@ void loop_reap(struct loop *l, struct reap *r)
     l->reap = r;
 }
 
-void loop_set_context(struct loop *l, void *ctx)
-{
-    l->ctx = ctx;
-}
+void loop_set_context(struct loop *l, void *ctx) { l->ctx = ctx; }
 
 bool loop_on_signal(struct loop *l, int signum, void (*fn)(void *ctx, int signum))
 {

@@ -1,9 +1,6 @@
 #include "loop_internal.h"
 
-static void on_wake(uv_async_t *wake)
-{
-    mailbox_run(wake->data);
-}
+static void on_wake(uv_async_t *wake) { mailbox_run(wake->data); }
 
 static struct post *take_all(struct loop *l, bool close)
 {
@@ -33,20 +30,11 @@ void mailbox_init(struct loop *l)
     l->wake.data = l;
 }
 
-void mailbox_run(struct loop *l)
-{
-    run_list(l, take_all(l, false));
-}
+void mailbox_run(struct loop *l) { run_list(l, take_all(l, false)); }
 
-void mailbox_close(struct loop *l)
-{
-    run_list(l, take_all(l, true));
-}
+void mailbox_close(struct loop *l) { run_list(l, take_all(l, true)); }
 
-void mailbox_fini(struct loop *l)
-{
-    pthread_mutex_destroy(&l->lock);
-}
+void mailbox_fini(struct loop *l) { pthread_mutex_destroy(&l->lock); }
 
 bool loop_post(struct loop *l, struct post *p)
 {

@@ -1,12 +1,10 @@
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 
 #include "shardgate/net.h"
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void init_process(void)
+/* Called again (by each loop_new), it only reads the environment. */
+void net_init(void)
 {
     /* What libpq reads from the environment and no connection string can
      * override. All else is given explicitly, see pqconn_string.c; those
@@ -15,14 +13,11 @@ static void init_process(void)
         "PGSERVICE", "PGDATESTYLE", "PGTZ", "PGGEQO", "PGMINPROTOCOLVERSION", "PGMAXPROTOCOLVERSION",
     };
     for (size_t i = 0; i < ARRAY_LEN(variables); i++)
-        unsetenv(variables[i]);
-    signal(SIGPIPE, SIG_IGN);
+        if (getenv(variables[i]))
+            unsetenv(variables[i]);
     /* Cancel requests and name look-ups block a pool thread each; four is too
      * few when a shard's host is silent. */
-    setenv("UV_THREADPOOL_SIZE", "16", 0);
-}
-
-void net_init(void)
-{
-    pthread_once(&once, init_process);
+    if (!getenv("UV_THREADPOOL_SIZE"))
+        setenv("UV_THREADPOOL_SIZE", "16", 1);
+    signal(SIGPIPE, SIG_IGN);
 }

@@ -145,7 +145,8 @@ static void on_resolved(void *ctx, const struct addrinfo *list, const char *why)
         if (a->ai_family == AF_INET || a->ai_family == AF_INET6)
             add_address(h, a->ai_addr);
     if (h->found_count == 0)
-        error_set(&c->error, ERR_SHARD_UNREACHABLE, "cannot resolve host \"%.200s\": %s", h->name, why ? why : "no address");
+        error_set(&c->error, ERR_SHARD_UNREACHABLE, "cannot resolve host \"%.200s\": %s", h->name,
+                  why ? why : "no address");
     if (--c->unresolved == 0 && c->state == PQCONN_RESOLVING && !start(c))
         fail_now(c);
 }
@@ -209,7 +210,8 @@ static bool prepare(struct pqconn *c, const struct pqconn_options *o)
     c->replication = o->replication_physical ? "true" : o->replication_database ? "database" : NULL;
     for (size_t i = 0; c->info.keywords[i]; i++)
         if (strcmp(c->info.keywords[i], "sslmode") == 0)
-            c->tls_required = strcmp(c->info.values[i], "require") == 0 || strncmp(c->info.values[i], "verify-", 7) == 0;
+            c->tls_required =
+                strcmp(c->info.values[i], "require") == 0 || strncmp(c->info.values[i], "verify-", 7) == 0;
     return pqconn_split_hosts(c, &c->error) && resolve_hosts(c);
 }
 
@@ -220,7 +222,8 @@ static void on_timer(void *ctx)
     case PQCONN_RESOLVING:
     case PQCONN_CONNECTING:
         error_set(&c->error, ERR_SHARD_UNREACHABLE, "connecting to \"%.100s\" port %.40s timed out after %llu ms",
-                  c->info.host ? c->info.host : "", c->info.port ? c->info.port : "5432", (unsigned long long)c->timeout_ms);
+                  c->info.host ? c->info.host : "", c->info.port ? c->info.port : "5432",
+                  (unsigned long long)c->timeout_ms);
         fail_now(c);
         break;
     case PQCONN_FAILED: /* in pqconn_open */
@@ -317,22 +320,10 @@ void pqconn_close(struct pqconn *c)
     loop_reap(c->loop, &c->reap);
 }
 
-int pqconn_pid(const struct pqconn *c)
-{
-    return PQbackendPID(c->pg);
-}
+int pqconn_pid(const struct pqconn *c) { return PQbackendPID(c->pg); }
 
-uint32_t pqconn_server_version(const struct pqconn *c)
-{
-    return (uint32_t)PQserverVersion(c->pg);
-}
+uint32_t pqconn_server_version(const struct pqconn *c) { return (uint32_t)PQserverVersion(c->pg); }
 
-const char *pqconn_parameter(const struct pqconn *c, const char *name)
-{
-    return PQparameterStatus(c->pg, name);
-}
+const char *pqconn_parameter(const struct pqconn *c, const char *name) { return PQparameterStatus(c->pg, name); }
 
-bool pqconn_tls(const struct pqconn *c)
-{
-    return PQsslInUse(c->pg);
-}
+bool pqconn_tls(const struct pqconn *c) { return PQsslInUse(c->pg); }

@@ -3,6 +3,8 @@
  * all blocking: it runs on the thread pool with a copy of what it needs (PGcancel),
  * so that the connection itself may go on or be closed.
  */
+#include <string.h>
+
 #include "pqconn_internal.h"
 
 struct pqcancel {
@@ -24,6 +26,7 @@ static void on_work(struct work *w)
 static void on_work_done(struct work *w)
 {
     struct pqcancel *k = container_of(w, struct pqcancel, work);
+    k->why[strcspn(k->why, "\n")] = '\0';
     if (!k->sent)
         log_event(LOG_WARN, "cancel request failed", log_str("cause", k->why));
     if (k->conn) {

@@ -31,10 +31,7 @@ static const char *given(const struct pqinfo *info, const char *keyword)
     return NULL;
 }
 
-bool pqconn_is_unix_host(const char *host)
-{
-    return !*host || *host == '/' || *host == '@';
-}
+bool pqconn_is_unix_host(const char *host) { return !*host || *host == '/' || *host == '@'; }
 
 bool pqconn_split_hosts(struct pqconn *c, struct error *e)
 {

@@ -28,7 +28,7 @@ enum pqconn_state {
 /* One entry of the host list, and the addresses its name has. */
 struct pqhost {
     struct pqconn *conn;
-    char *name; /* "" or a folder: Unix socket */
+    char *name;    /* "" or a folder: Unix socket */
     char *address; /* hostaddr of the connection string, or NULL */
     char *port;
     struct resolve *resolve; /* in flight */

@@ -8,13 +8,10 @@
 struct pqpoll {
     uv_poll_t handle;
     struct pqconn *conn; /* NULL: being closed */
-    int fd, events; /* events 0: stopped */
+    int fd, events;      /* events 0: stopped */
 };
 
-static void on_closed(uv_handle_t *h)
-{
-    mem_free(h->data);
-}
+static void on_closed(uv_handle_t *h) { mem_free(h->data); }
 
 static void on_poll(uv_poll_t *h, int status, int events)
 {

@@ -33,10 +33,7 @@ static void lose(struct pqconn *c)
         c->idle_event(c->idle_ctx, NULL, NULL, &e);
 }
 
-static void on_later(struct later *w)
-{
-    deliver_notifications(container_of(w, struct pqconn, later));
-}
+static void on_later(struct later *w) { deliver_notifications(container_of(w, struct pqconn, later)); }
 
 void pqconn_idle_start(struct pqconn *c)
 {
@@ -190,12 +187,14 @@ void pqconn_query_timeout(struct pqconn *c)
 
 /* ---- doors ---- */
 
-bool pqconn_query(struct pqconn *c, const char *sql, int param_count, const char *const *params, const struct pqquery *q)
+bool pqconn_query(struct pqconn *c, const char *sql, int param_count, const char *const *params,
+                  const struct pqquery *q)
 {
     struct error e;
     if (c->state != PQCONN_READY)
         return false;
-    int sent = params ? PQsendQueryParams(c->pg, sql, param_count, NULL, params, NULL, NULL, 0) : PQsendQuery(c->pg, sql);
+    int sent =
+        params ? PQsendQueryParams(c->pg, sql, param_count, NULL, params, NULL, NULL, 0) : PQsendQuery(c->pg, sql);
     if (!sent || PQflush(c->pg) < 0 || !pqconn_poll(c, UV_READABLE | UV_WRITABLE, &e)) {
         pqconn_poll_close(c);
         pqconn_set_state(c, PQCONN_FAILED);
@@ -209,15 +208,9 @@ bool pqconn_query(struct pqconn *c, const char *sql, int param_count, const char
     return true;
 }
 
-int pqresult_rows(const struct pqresult *r)
-{
-    return PQntuples((const PGresult *)(const void *)r);
-}
+int pqresult_rows(const struct pqresult *r) { return PQntuples((const PGresult *)(const void *)r); }
 
-int pqresult_columns(const struct pqresult *r)
-{
-    return PQnfields((const PGresult *)(const void *)r);
-}
+int pqresult_columns(const struct pqresult *r) { return PQnfields((const PGresult *)(const void *)r); }
 
 const char *pqresult_value(const struct pqresult *r, int row, int column)
 {
@@ -225,7 +218,8 @@ const char *pqresult_value(const struct pqresult *r, int row, int column)
     return PQgetisnull(result, row, column) ? NULL : PQgetvalue(result, row, column);
 }
 
-void pqconn_on_idle_event(struct pqconn *c, void (*fn)(void *ctx, const char *channel, const char *payload, const struct error *e),
+void pqconn_on_idle_event(struct pqconn *c,
+                          void (*fn)(void *ctx, const char *channel, const char *payload, const struct error *e),
                           void *ctx)
 {
     c->idle_event = fn;

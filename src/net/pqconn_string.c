@@ -15,8 +15,21 @@
 
 /* Options decided here; all others are those of the connection string. */
 static const char *const own[] = {
-    "service", "servicefile", "host", "hostaddr", "port", "dbname", "user", "password", "options", "application_name",
-    "replication", "gssencmode", "connect_timeout", "min_protocol_version", "max_protocol_version",
+    "service",
+    "servicefile",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "options",
+    "application_name",
+    "replication",
+    "gssencmode",
+    "connect_timeout",
+    "min_protocol_version",
+    "max_protocol_version",
 };
 
 /* What differs from libpq's defaults. A server whose host is gone must be noticed
@@ -24,7 +37,7 @@ static const char *const own[] = {
 static const struct {
     const char *keyword, *value;
 } defaults[] = {
-    {"passfile", NO_FILE}, {"sslcert", NO_FILE}, {"sslkey", NO_FILE}, {"sslrootcert", NO_FILE},
+    {"passfile", NO_FILE},     {"sslcert", NO_FILE},          {"sslkey", NO_FILE},       {"sslrootcert", NO_FILE},
     {"keepalives_idle", "30"}, {"keepalives_interval", "10"}, {"keepalives_count", "3"}, {"tcp_user_timeout", "30000"},
 };
 
@@ -111,10 +124,7 @@ static void add_options(struct buf *b, const struct pqconn *c)
     buf_append_str(b, STR("' "));
 }
 
-static const char *first_of(const char *a, const char *b, const char *c)
-{
-    return a ? a : b ? b : c;
-}
+static const char *first_of(const char *a, const char *b, const char *c) { return a ? a : b ? b : c; }
 
 static bool check_verification(const struct pqconn *c, struct error *e)
 {

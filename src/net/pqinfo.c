@@ -26,10 +26,7 @@ static void describe(char *out, size_t size, const char *text, const char *conni
     out[n] = '\0';
 }
 
-static char *dup_or_null(const char *s)
-{
-    return s ? mem_strdup(s) : NULL;
-}
+static char *dup_or_null(const char *s) { return s ? mem_strdup(s) : NULL; }
 
 static void take(struct pqinfo *out, const PQconninfoOption *options)
 {
@@ -81,7 +78,8 @@ bool pqinfo_parse(struct pqinfo *out, const char *conninfo, struct error *e)
         take(out, options);
     PQconninfoFree(options);
     if (service)
-        return error_set(e, ERR_CONFIG, "invalid connection string: service files are not read; give the options themselves");
+        return error_set(e, ERR_CONFIG,
+                         "invalid connection string: service files are not read; give the options themselves");
     return true;
 }
 

@@ -8,10 +8,7 @@
 
 #include "shardgate/net.h"
 
-static inline uv_poll_t *stream_poll(struct stream *s)
-{
-    return (uv_poll_t *)(void *)s->handle;
-}
+static inline uv_poll_t *stream_poll(struct stream *s) { return (uv_poll_t *)(void *)s->handle; }
 
 /* Fills s and begins to poll s->fd; `on_poll` is libuv's callback with s as data. */
 bool stream_poll_open(struct stream *s, struct loop *l, int fd, struct error *e) MUST_CHECK;

@@ -9,10 +9,7 @@
 
 _Static_assert(sizeof(struct reap) <= sizeof(((struct stream *)0)->handle), "struct stream.handle is too small");
 
-static struct stream_memory *memory_of(struct stream *s)
-{
-    return container_of(s, struct stream_memory, stream);
-}
+static struct stream_memory *memory_of(struct stream *s) { return container_of(s, struct stream_memory, stream); }
 
 static ssize_t fail(struct stream *s)
 {
@@ -51,10 +48,7 @@ static ssize_t memory_write(struct stream *s, const struct iovec *iov, int count
     return written > 0 ? (ssize_t)written : STREAM_AGAIN;
 }
 
-static void memory_watch(struct stream *s, int events)
-{
-    s->watching = events;
-}
+static void memory_watch(struct stream *s, int events) { s->watching = events; }
 
 static void on_reaped(struct reap *r)
 {

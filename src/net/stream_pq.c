@@ -21,10 +21,7 @@
 
 enum { RECORD = 16384 };
 
-static struct pqconn *conn_of(const struct stream *s)
-{
-    return s->impl;
-}
+static struct pqconn *conn_of(const struct stream *s) { return s->impl; }
 
 /* ---- TLS ---- */
 
@@ -244,7 +241,8 @@ static bool find_tls(struct pqconn *c)
     c->ssl = PQsslStruct(c->pg, "OpenSSL");
     if (!c->ssl)
         return false;
-    SSL_set_mode(c->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    SSL_set_mode(c->ssl,
+                 SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     return true;
 }
 
@@ -275,7 +273,4 @@ bool pqconn_take(struct pqconn *c, struct stream *s)
     return true;
 }
 
-void pqconn_move(struct pqconn *c, struct loop *to)
-{
-    c->loop = to;
-}
+void pqconn_move(struct pqconn *c, struct loop *to) { c->loop = to; }

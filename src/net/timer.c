@@ -13,10 +13,7 @@ static void on_fire(uv_timer_t *handle)
     t->fn(t->ctx);
 }
 
-static void on_closed(uv_handle_t *handle)
-{
-    mem_free(handle->data);
-}
+static void on_closed(uv_handle_t *handle) { mem_free(handle->data); }
 
 struct timer *timer_new(struct loop *l, void (*fn)(void *ctx), void *ctx)
 {

@@ -16,15 +16,15 @@
 #include "shardgate/net.h"
 
 /* Turns the loop until the condition holds, for 10 s at most. */
-#define WAIT_FOR(loop, condition)                                                        \
-    do {                                                                                 \
-        uint64_t give_up_ns = clock_mono_ns() + 10000000000u;                            \
-        while (!(condition) && clock_mono_ns() < give_up_ns) {                           \
-            loop_turn(loop);                                                             \
-            if (!(condition))                                                            \
-                usleep(200);                                                             \
-        }                                                                                \
-        assert_true(condition);                                                          \
+#define WAIT_FOR(loop, condition)                              \
+    do {                                                       \
+        uint64_t give_up_ns = clock_mono_ns() + 10000000000u;  \
+        while (!(condition) && clock_mono_ns() < give_up_ns) { \
+            loop_turn(loop);                                   \
+            if (!(condition))                                  \
+                usleep(200);                                   \
+        }                                                      \
+        assert_true(condition);                                \
     } while (0)
 
 static inline struct loop *new_loop(void)

@@ -195,12 +195,9 @@ static void a_callback_may_end_another_class(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(they_fire_in_order_and_once),
-        cmocka_unit_test(zero_means_never),
-        cmocka_unit_test(a_shortened_timeout_overtakes),
-        cmocka_unit_test(callbacks_may_disarm_arm_and_end_the_class),
-        cmocka_unit_test(the_loop_fires_them),
-        cmocka_unit_test(a_callback_may_end_another_class),
+        cmocka_unit_test(they_fire_in_order_and_once),   cmocka_unit_test(zero_means_never),
+        cmocka_unit_test(a_shortened_timeout_overtakes), cmocka_unit_test(callbacks_may_disarm_arm_and_end_the_class),
+        cmocka_unit_test(the_loop_fires_them),           cmocka_unit_test(a_callback_may_end_another_class),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -212,10 +212,7 @@ static void a_signal_reaches_the_loop(void **state)
 
 /* ---- timers and clock ---- */
 
-static void on_tick(void *ctx)
-{
-    ++*(int *)ctx;
-}
+static void on_tick(void *ctx) { ++*(int *)ctx; }
 
 static void a_timer_repeats_until_stopped(void **state)
 {

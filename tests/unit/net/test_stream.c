@@ -47,15 +47,9 @@ static void on_ready(struct stream *s, int events)
         stream_watch(s, 0);
 }
 
-static void on_closed(struct stream *s)
-{
-    container_of(s, struct peer, s)->closed = true;
-}
+static void on_closed(struct stream *s) { container_of(s, struct peer, s)->closed = true; }
 
-static void on_released(struct stream *s)
-{
-    container_of(s, struct peer, s)->released = true;
-}
+static void on_released(struct stream *s) { container_of(s, struct peer, s)->released = true; }
 
 static void on_accept(void *ctx, int fd, const struct peer_address *peer)
 {
@@ -452,6 +446,27 @@ static void accepting_pauses_without_descriptors_and_resumes(void **state)
     loop_free(l);
 }
 
+static void what_is_left_at_the_end_is_freed_afterwards(void **state)
+{
+    (void)state;
+    struct loop *l = new_loop();
+    struct server srv;
+    struct peer p;
+    int port;
+    int far = connected(&p, l);
+    start_server(&srv, l, "127.0.0.1", &port);
+    loop_stop(l);
+    loop_run(l);
+    stream_watch(&p.s, STREAM_READABLE | STREAM_WRITABLE); /* too late, but harmless */
+    stream_close(&p.s, on_closed);
+    listener_stop(srv.listener);
+    loop_free(l);
+    assert_false(p.closed); /* nobody is called after the end */
+    char end;
+    assert_int_equal(read(far, &end, 1), 0); /* the descriptor is closed all the same */
+    close(far);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -465,6 +480,7 @@ int main(void)
         cmocka_unit_test(nothing_is_reported_while_nothing_is_watched),
         cmocka_unit_test(a_socket_moves_between_loops),
         cmocka_unit_test(accepting_pauses_without_descriptors_and_resumes),
+        cmocka_unit_test(what_is_left_at_the_end_is_freed_afterwards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
