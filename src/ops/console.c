@@ -39,7 +39,7 @@ static void on_control(struct post *p, void *ctx)
     struct console_run *r = container_of(p, struct console_run, post);
 
     (void)ctx;
-    if (!r->ops->started || r->ops->stopped) {
+    if (ops_is_ending(r->ops)) {
         struct error e;
         error_set(&e, ERR_SHUTTING_DOWN, "console");
         console_done(r, &e);

@@ -72,7 +72,7 @@ static void on_paused(struct gather *g, void *ctx)
         active += g->parts[i].answered ? g->parts[i].number : 0;
     if (active == 0 && silent == 0) {
         console_done(r, NULL);
-    } else if (o->stopped) {
+    } else if (ops_is_ending(o)) {
         fail_stopping(r);
     } else if (loop_now_ms(o->env.control) >= r->give_up_ms) {
         fail_pause(r, active, silent);

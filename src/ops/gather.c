@@ -62,13 +62,14 @@ void gather_start(struct ops *o, const struct gather_question *q)
     deadline_arm(&o->gather_limit, &g->deadline);
     g->outstanding = count;
     unsigned unsent = 0;
+    bool ending = ops_is_ending(o);
     for (unsigned i = 0; i < count; i++) {
         struct gather_part *part = &g->parts[i];
         part->gather = g;
         part->worker = i;
         part->post.run = on_worker;
         buf_init(&part->rows, GATHER_ROWS_MAX);
-        if (!loop_post(o->env.workers[i].loop, &part->post))
+        if (ending || !loop_post(o->env.workers[i].loop, &part->post))
             unsent++;
     }
     g->outstanding -= unsent;

@@ -50,7 +50,7 @@ struct gather {
     struct gather_part parts[];
 };
 
-/* Control thread. */
+/* Control thread. Asks nobody once the workers have been told to end. */
 void gather_start(struct ops *o, const struct gather_question *q);
 /* Ends what is under way, with the answers so far. */
 void gather_stop_all(struct ops *o);

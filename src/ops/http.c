@@ -105,7 +105,7 @@ static void on_control(struct post *p, void *ctx)
     struct http_request *r = container_of(p, struct http_request, post);
 
     (void)ctx;
-    if (r->ops->stopped) {
+    if (ops_is_ending(r->ops)) {
         answer_unavailable(r);
         release(r);
     } else if (http_page_needs_workers(r->page)) {

@@ -35,6 +35,11 @@ bool ops_start(struct ops *o, struct error *e)
     return o->started;
 }
 
+bool ops_is_ending(const struct ops *o)
+{
+    return !o->started || o->stopped || o->env.phase(o->env.ctx) == OPS_STOPPING;
+}
+
 void ops_stop(struct ops *o)
 {
     if (!o->started || o->stopped)

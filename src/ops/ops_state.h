@@ -16,4 +16,8 @@ struct ops {
     struct http http;
 };
 
+/* The workers have been told to end, or will be before they see another message:
+ * their pools and sessions may be gone. Control thread. */
+bool ops_is_ending(const struct ops *o);
+
 #endif

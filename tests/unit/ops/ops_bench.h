@@ -38,7 +38,14 @@ static struct map *bench_map(void *ctx) { return ((struct bench *)ctx)->map; }
 static void bench_drain(void *ctx) { ((struct bench *)ctx)->drained = true; }
 static void bench_shutdown(void *ctx) { ((struct bench *)ctx)->shut_down = true; }
 
-static enum ops_phase bench_phase(void *ctx) { return ((struct bench *)ctx)->drained ? OPS_DRAINING : OPS_RUNNING; }
+static enum ops_phase bench_phase(void *ctx)
+{
+    struct bench *b = ctx;
+
+    if (b->shut_down)
+        return OPS_STOPPING;
+    return b->drained ? OPS_DRAINING : OPS_RUNNING;
+}
 
 static uint64_t bench_started(void *ctx)
 {

@@ -220,6 +220,9 @@ static void test_actions(void **state)
     assert_true(b.drained);
     command(&b, &c, "SHUTDOWN");
     assert_string_equal(c.tag, "SHUTDOWN");
+    /* From here on no worker may be asked: what it would look at may be gone. */
+    command(&b, &c, "SHOW POOLS");
+    assert_error(&c, "57P01");
     bench_end(&b);
     assert_true(b.shut_down);
 }
