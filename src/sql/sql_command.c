@@ -171,8 +171,8 @@ static bool tenant_value(struct cursor *c, bool standard_strings, char *value, s
             return true;
         c->at++;
     }
-    if (take_word(c, STR("default")) && at_end(c))
-        return false;
+    if (take_word(c, STR("default")))
+        return !at_end(c);
     t = peek(c);
     if (t->kind == SQL_TOKEN_OPERATOR && t->text.len == 1 && (*t->text.ptr == '-' || *t->text.ptr == '+')) {
         negative = *t->text.ptr == '-';

@@ -142,17 +142,35 @@ static struct str skip_leading_comments(struct str text, const struct sql_rules 
     return (struct str){t.text.ptr, (size_t)(lx.end - t.text.ptr)};
 }
 
+/* The comments behind the last token of a text of which nothing else is to be known. */
+static void add_trailing_comments(struct str text, const struct sql_rules *rules, struct sql_comment_tenant *sum)
+{
+    struct sql_comment_tenant trailing = {SQL_COMMENT_NONE, 0};
+    struct sql_lexer lx;
+    sql_lexer_init(&lx, text, rules->standard_strings);
+    for (struct sql_token t = sql_lexer_next(&lx); t.kind != SQL_TOKEN_END; t = sql_lexer_next(&lx)) {
+        if (t.kind == SQL_TOKEN_COMMENT)
+            sql_comment_add(&trailing, t.text, rules->comment_key);
+        else if (t.kind != SQL_TOKEN_LINE_COMMENT && !sql_token_is_punct(&t, ';'))
+            trailing.state = SQL_COMMENT_NONE;
+    }
+    sql_comment_merge(sum, &trailing);
+}
+
 void sql_inspect(struct str text, const struct sql_rules *rules, struct sql_inspection *out)
 {
     struct sql_comment_tenant comments = {SQL_COMMENT_NONE, 0};
     struct str body = text;
+    bool more_comments;
     if (text.len > 0 && (*text.ptr == '/' || *text.ptr == '-'))
         body = skip_leading_comments(text, rules, &comments);
-    enum sql_verb verb = sql_scan_quick(body);
+    enum sql_verb verb = sql_scan_quick(body, &more_comments);
     if (verb == SQL_VERB_EMPTY) {
         sql_inspect_full(text, rules, out);
         return;
     }
+    if (more_comments && rules->comment_key.len > 0)
+        add_trailing_comments(body, rules, &comments);
     reset(out, text.ptr + text.len);
     out->statements = 1;
     out->verb = verb;

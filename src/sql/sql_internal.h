@@ -90,9 +90,9 @@ void sql_comment_merge(struct sql_comment_tenant *sum, const struct sql_comment_
 
 /* ---- inspection --------------------------------------------------------- */
 
-/* The verb of a text that is one statement of which nothing but its verb is to be
- * said; SQL_VERB_EMPTY when only the tokeniser can tell. */
-enum sql_verb sql_scan_quick(struct str text);
+/* The verb of a text that is one statement of which nothing is to be said but its verb,
+ * and perhaps that there are comments; SQL_VERB_EMPTY when only the tokeniser can tell. */
+enum sql_verb sql_scan_quick(struct str text, bool *comments);
 /* Without the quick scan, which must never change the outcome. */
 void sql_inspect_full(struct str text, const struct sql_rules *rules, struct sql_inspection *out);
 

@@ -7,7 +7,7 @@
  *
  *   what must be seen                    the pattern
  *   a second statement                   ;
- *   a comment that names the tenant      / and *
+ *   a comment that names the tenant      / and *, which is reported and not a reason to give up
  *   set_config(                          t_c, then all of set_config
  *   pg_advisory…, pg_try_…, pg_temp.     g_a or g_t, then the name's beginning
  *   SELECT … INTO TEMP                   temp at the beginning of a word
@@ -50,59 +50,64 @@ static bool ahead(const char *p, const char *end, struct str lower)
     return (size_t)(end - p) >= lower.len && str_eq_nocase((struct str){p, lower.len}, lower);
 }
 
-/* Whether what may begin at p does. */
-static bool is_pattern(const char *start, const char *p, const char *end)
+/* Whether what may begin at p does, and is no comment. */
+static bool is_pattern(const char *start, const char *p, const char *end, bool *comments)
 {
     switch (*p | ' ') {
+    case '/':
+        *comments = true;
+        return false;
     case 't':
         return ahead(p, end, STR("t_config")) ||
                (ahead(p, end, STR("temp")) && (p == start || !sql_byte_is(p[-1], SQL_BYTE_WORD)));
     case 'g':
         return ahead(p, end, STR("g_advisory_lock")) || ahead(p, end, STR("g_try_advisory_lock")) ||
                ahead(p, end, STR("g_temp"));
-    default: /* ; and comments */
+    default: /* a semicolon */
         return true;
     }
 }
 
-static bool any_in_half(const char *start, const char *p, const char *end, uint64_t found)
+static bool any_in_half(const char *start, const char *p, const char *end, uint64_t found, bool *comments)
 {
     char lane[sizeof(found)];
     memcpy(lane, &found, sizeof(found));
     for (size_t i = 0; i < sizeof(lane); i++)
-        if (lane[i] && is_pattern(start, p + i, end))
+        if (lane[i] && is_pattern(start, p + i, end, comments))
             return true;
     return false;
 }
 
 /* Whether a pattern begins in the 16 bytes at p, which stand at `at` of the text. */
-static inline bool any_pattern(const char *p, const char *start, const char *at, const char *end)
+static inline bool any_pattern(const char *p, const char *start, const char *at, const char *end, bool *comments)
 {
     halves found = find_patterns(p);
-    return (found[0] && any_in_half(start, at, end, found[0])) ||
-           (found[1] && any_in_half(start, at + LANES / 2, end, found[1]));
+    return (found[0] && any_in_half(start, at, end, found[0], comments)) ||
+           (found[1] && any_in_half(start, at + LANES / 2, end, found[1], comments));
 }
 
-static bool short_body_is_plain(const char *start, const char *end)
+static bool short_body_is_plain(const char *start, const char *end, bool *comments)
 {
     char copy[2 * LANES + LOOKAHEAD] = {0};
     memcpy(copy, start, (size_t)(end - start));
-    return !any_pattern(copy, start, start, end) && !any_pattern(copy + LANES, start, start + LANES, end);
+    return !any_pattern(copy, start, start, end, comments) &&
+           !any_pattern(copy + LANES, start, start + LANES, end, comments);
 }
 
-static bool body_is_plain(const char *start, const char *end)
+static bool body_is_plain(const char *start, const char *end, bool *comments)
 {
     const char *p = start, *last = end - (LANES + LOOKAHEAD);
     if ((size_t)(end - start) < LANES + LOOKAHEAD)
-        return short_body_is_plain(start, end);
+        return short_body_is_plain(start, end, comments);
     for (; p < last; p += LANES)
-        if (any_pattern(p, start, p, end))
+        if (any_pattern(p, start, p, end, comments))
             return false;
-    if (any_pattern(last, start, last, end))
+    if (any_pattern(last, start, last, end, comments))
         return false;
     /* In the last three bytes only the short patterns can begin. */
-    return end[-1] != ';' && end[-2] != ';' && end[-3] != ';' && !(end[-2] == '/' && end[-1] == '*') &&
-           !(end[-3] == '/' && end[-2] == '*');
+    if ((end[-2] == '/' && end[-1] == '*') || (end[-3] == '/' && end[-2] == '*'))
+        *comments = true;
+    return end[-1] != ';' && end[-2] != ';' && end[-3] != ';';
 }
 
 /* Words of up to eight bytes as one number, the first byte lowest. */
@@ -164,8 +169,9 @@ static enum sql_verb lone_verb(uint64_t word)
     }
 }
 
-enum sql_verb sql_scan_quick(struct str text)
+enum sql_verb sql_scan_quick(struct str text, bool *comments)
 {
+    *comments = false;
     if (text.len == 0)
         return SQL_VERB_EMPTY;
     const char *p = text.ptr, *end = p + text.len;
@@ -177,7 +183,7 @@ enum sql_verb sql_scan_quick(struct str text)
     if (end > p && end[-1] == ';')
         end--;
     if (is_ordinary(word))
-        return body_is_plain(p, end) ? SQL_VERB_OTHER : SQL_VERB_EMPTY;
+        return body_is_plain(p, end, comments) ? SQL_VERB_OTHER : SQL_VERB_EMPTY;
     while (p < end && sql_byte_is(*p, SQL_BYTE_SPACE))
         p++;
     enum sql_verb verb = p == end ? lone_verb(word) : SQL_VERB_OTHER;

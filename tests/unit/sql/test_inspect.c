@@ -172,6 +172,7 @@ static const struct row tenants[] = {
     {"SET shardgate.tenant_id = default", "1 reset"},
     {"SET shardgate.tenant_id = 'default'", "1 set =default"},
     {"SET shardgate.tenant_id = default, 1", "1 set =?"},
+    {"SET shardgate.tenant_id = default 4", "1 set =?"},
     {"RESET shardgate.tenant_id", "1 reset"},
     {"RESET \"shardgate.tenant_id\";", "1 reset"},
     {"RESET shardgate.tenant_id x", "1 other SET"},
@@ -292,7 +293,7 @@ static const struct row pins[] = {
     {"SELECT 1; LISTEN x; SET a.b = 1", "3 other SET LISTEN rest= LISTEN x; SET a.b = 1"},
 };
 
-static const struct row comments[] = {
+static const struct row comment_rows[] = {
     {"/* tenant_id=42 */ SELECT 1", "1 other tenant:42"},
     {"/*tenant_id=42*/SELECT 1", "1 other tenant:42"},
     {"SELECT 1 /* tenant_id = 42 */", "1 other tenant:42"},
@@ -338,6 +339,12 @@ static const struct row comments[] = {
     {"SELECT '/* tenant_id=42 */'", "1 other"},
     {"SELECT 1 -- /* tenant_id=42 */", "1 other"},
     {"-- tenant_id=42\nSELECT 1", "1 other"},
+    {"SELECT 1 /* tenant_id=42 */ /* x */", "1 other tenant:42"},
+    {"SELECT 1 /* tenant_id=42 */ + 1", "1 other"},
+    {"SELECT 1 /* tenant_id=42 */ + 1 /* tenant_id=43 */", "1 other tenant:43"},
+    {"/* tenant_id=42 */ SELECT 'a /* tenant_id=43 */'", "1 other tenant:42"},
+    {"SELECT a+/* tenant_id=42 */", "1 other tenant:42"},
+    {"SELECT 1 /* tenant_id=42", "1 other"},
     {"SELECT 1 /* tenant_id=42 */; SELECT 2", "2 other rest= SELECT 2"},
     {"SELECT 1; /* tenant_id=42 */ SELECT 2", "2 other rest= /* tenant_id=42 */ SELECT 2"},
     {"/* tenant_id=42 */ SELECT 1; SELECT 2 /* tenant_id=42 */", "2 other tenant:42 rest= SELECT 2 /* tenant_id=42 */"},
@@ -454,7 +461,7 @@ static void test_pins(void **state)
 static void test_comments(void **state)
 {
     (void)state;
-    check(comments, ARRAY_LEN(comments), &rules);
+    check(comment_rows, ARRAY_LEN(comment_rows), &rules);
 }
 
 static void test_escapes(void **state)
@@ -481,15 +488,16 @@ static void test_other_rules(void **state)
 static void test_plain_verbs(void **state)
 {
     (void)state;
-    assert_int_equal(sql_scan_quick(STR("BEGIN")), SQL_VERB_BEGIN);
-    assert_int_equal(sql_scan_quick(STR(" begin ;\n")), SQL_VERB_BEGIN);
-    assert_int_equal(sql_scan_quick(STR("COMMIT;")), SQL_VERB_COMMIT);
-    assert_int_equal(sql_scan_quick(STR("END")), SQL_VERB_COMMIT);
-    assert_int_equal(sql_scan_quick(STR("ROLLBACK ")), SQL_VERB_ROLLBACK);
-    assert_int_equal(sql_scan_quick(STR("BEGIN WORK")), SQL_VERB_EMPTY);
-    assert_int_equal(sql_scan_quick(STR("ROLLBACKS")), SQL_VERB_EMPTY);
-    assert_int_equal(sql_scan_quick(STR("SELECTED 1")), SQL_VERB_EMPTY);
-    assert_int_equal(sql_scan_quick(STR(" ")), SQL_VERB_EMPTY);
+    bool comments;
+    assert_int_equal(sql_scan_quick(STR("BEGIN"), &comments), SQL_VERB_BEGIN);
+    assert_int_equal(sql_scan_quick(STR(" begin ;\n"), &comments), SQL_VERB_BEGIN);
+    assert_int_equal(sql_scan_quick(STR("COMMIT;"), &comments), SQL_VERB_COMMIT);
+    assert_int_equal(sql_scan_quick(STR("END"), &comments), SQL_VERB_COMMIT);
+    assert_int_equal(sql_scan_quick(STR("ROLLBACK "), &comments), SQL_VERB_ROLLBACK);
+    assert_int_equal(sql_scan_quick(STR("BEGIN WORK"), &comments), SQL_VERB_EMPTY);
+    assert_int_equal(sql_scan_quick(STR("ROLLBACKS"), &comments), SQL_VERB_EMPTY);
+    assert_int_equal(sql_scan_quick(STR("SELECTED 1"), &comments), SQL_VERB_EMPTY);
+    assert_int_equal(sql_scan_quick(STR(" "), &comments), SQL_VERB_EMPTY);
 }
 
 static void test_plain_texts(void **state)
@@ -505,8 +513,13 @@ static void test_plain_texts(void **state)
         "SELECT 1",
         "COPY t FROM STDIN",
     };
-    for (size_t i = 0; i < ARRAY_LEN(plain); i++)
-        assert_int_equal(sql_scan_quick(str_from(plain[i])), SQL_VERB_OTHER);
+    bool comments;
+    for (size_t i = 0; i < ARRAY_LEN(plain); i++) {
+        assert_int_equal(sql_scan_quick(str_from(plain[i]), &comments), SQL_VERB_OTHER);
+        assert_false(comments);
+    }
+    assert_int_equal(sql_scan_quick(STR("SELECT 1 /* x */"), &comments), SQL_VERB_OTHER);
+    assert_true(comments);
 }
 
 /* Each pattern is seen wherever it stands relative to the scan's steps. */
