@@ -14,14 +14,14 @@ enum auth_secret { AUTH_SECRET_NONE, AUTH_SECRET_PLAIN, AUTH_SECRET_MD5, AUTH_SE
 struct auth_user {
     struct str name;
     enum auth_secret kind;
-    struct str secret;          /* as stored */
-    const char *server_user;    /* NULL: not set */
-    const char *server_password; /* NULL: not set; a plain secret serves where it is */
-    const struct conf_range *tenants; /* sorted, disjoint */
-    size_t tenant_count;        /* 0: any tenant */
-    enum conf_pool_mode mode;   /* CONF_MODE_DEFAULT: not set */
+    struct str secret;                                      /* as stored */
+    const char *server_user;                                /* NULL: not set */
+    const char *server_password;                            /* NULL: not set; a plain secret serves where it is */
+    const struct conf_range *tenants;                       /* sorted, disjoint */
+    size_t tenant_count;                                    /* 0: any tenant */
+    enum conf_pool_mode mode;                               /* CONF_MODE_DEFAULT: not set */
     int64_t max_clients, max_server_connections, pool_size; /* 0: not set */
-    bool admin, stats;          /* from admin.users, admin.stats_users */
+    bool admin, stats;                                      /* from admin.users, admin.stats_users */
 };
 
 /* All users: immutable, shared by threads, ref-counted. */
@@ -53,8 +53,8 @@ struct auth_exchange;
  * once for a known user, AUTH_FAIL otherwise. A user with a SCRAM secret under
  * `md5` is offered SCRAM, as PostgreSQL does. */
 struct auth_exchange *auth_begin(struct auth_users *users, const struct auth_user *user, struct str name,
-                                 enum conf_auth_type type, int64_t iterations,
-                                 struct buf *reply, enum auth_step *step, struct error *e);
+                                 enum conf_auth_type type, int64_t iterations, struct buf *reply, enum auth_step *step,
+                                 struct error *e);
 /* The name as the client sent it, where a pattern made it differ from `name`: the
  * client's md5 hashes that. Before the first auth_input; false: out of memory. */
 bool auth_set_sent_name(struct auth_exchange *x, struct str name) MUST_CHECK;

@@ -14,11 +14,11 @@ enum conf_pool_mode { CONF_MODE_DEFAULT = -1, CONF_MODE_TRANSACTION, CONF_MODE_S
 enum conf_auth_type { CONF_AUTH_TRUST, CONF_AUTH_PASSWORD, CONF_AUTH_MD5, CONF_AUTH_SCRAM };
 enum conf_missing_tenant { CONF_MISSING_REFUSE, CONF_MISSING_PRIMARY };
 enum conf_source { /* bits, in the order they are consulted */
-    CONF_SOURCE_STARTUP = 1 << 0,
-    CONF_SOURCE_USER = 1 << 1,
-    CONF_SOURCE_DATABASE = 1 << 2,
-    CONF_SOURCE_SET = 1 << 3,
-    CONF_SOURCE_COMMENT = 1 << 4,
+                   CONF_SOURCE_STARTUP = 1 << 0,
+                   CONF_SOURCE_USER = 1 << 1,
+                   CONF_SOURCE_DATABASE = 1 << 2,
+                   CONF_SOURCE_SET = 1 << 3,
+                   CONF_SOURCE_COMMENT = 1 << 4,
 };
 
 struct conf_strings {
@@ -30,11 +30,11 @@ struct conf_range { /* inclusive */
 };
 struct conf_user {
     char *name;
-    char *password;        /* plain, md5… or SCRAM-SHA-256$… verifier; NULL: no password login */
-    char *server_user;     /* user on the shard; NULL: the connection string's, else the same name */
-    char *server_password; /* NULL: the connection string's, else a plain password */
+    char *password;             /* plain, md5… or SCRAM-SHA-256$… verifier; NULL: no password login */
+    char *server_user;          /* user on the shard; NULL: the connection string's, else the same name */
+    char *server_password;      /* NULL: the connection string's, else a plain password */
     struct conf_range *tenants; /* the tenants this user may act for: sorted, disjoint */
-    size_t tenant_count;   /* 0: any */
+    size_t tenant_count;        /* 0: any */
     enum conf_pool_mode mode;
     int64_t max_clients;            /* 0: no limit */
     int64_t max_server_connections; /* 0: no limit */
@@ -52,7 +52,7 @@ struct conf_database {
  * shared by all threads. Durations are milliseconds, sizes bytes; unix_mode is
  * the mode itself (0777). Texts and secrets of options are never NULL: "" where
  * nothing is set. */
-struct conf {
+struct conf { /* in the table's order: NOLINT(clang-analyzer-optin.performance.Padding) */
 #define OPTION_BOOL(field, name, dflt, reload, help) bool field;
 #define OPTION_INT(field, name, dflt, min, max, unit, reload, help) int64_t field;
 #define OPTION_DURATION(field, name, dflt, min, max, reload, help) int64_t field;
@@ -67,9 +67,9 @@ struct conf {
     size_t user_count;
     struct conf_database *databases;
     size_t database_count;
-    char *path;           /* file it came from */
-    int16_t home_shard;   /* SHARD_ID of the environment; -1: none */
-    char region[4];       /* REGION of the environment; "": the home shard's */
+    char *path;         /* file it came from */
+    int16_t home_shard; /* SHARD_ID of the environment; -1: none */
+    char region[4];     /* REGION of the environment; "": the home shard's */
     atomic_uint refs;
 };
 

@@ -12,10 +12,7 @@
 
 #include "shardgate/auth.h"
 
-static const unsigned char *bytes(struct str s)
-{
-    return (const unsigned char *)(s.len ? s.ptr : "");
-}
+static const unsigned char *bytes(struct str s) { return (const unsigned char *)(s.len ? s.ptr : ""); }
 
 bool auth_hmac(const uint8_t *key, size_t key_len, struct str text, uint8_t out[AUTH_KEY_LEN])
 {
@@ -40,9 +37,8 @@ bool auth_md5_hex(struct str a, struct str b, char out[AUTH_MD5_HEX])
     static const char digits[] = "0123456789abcdef";
     unsigned char sum[16];
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    bool good = ctx && EVP_DigestInit_ex(ctx, EVP_md5(), NULL) == 1 &&
-                EVP_DigestUpdate(ctx, bytes(a), a.len) == 1 && EVP_DigestUpdate(ctx, bytes(b), b.len) == 1 &&
-                EVP_DigestFinal_ex(ctx, sum, NULL) == 1;
+    bool good = ctx && EVP_DigestInit_ex(ctx, EVP_md5(), NULL) == 1 && EVP_DigestUpdate(ctx, bytes(a), a.len) == 1 &&
+                EVP_DigestUpdate(ctx, bytes(b), b.len) == 1 && EVP_DigestFinal_ex(ctx, sum, NULL) == 1;
     EVP_MD_CTX_free(ctx);
     for (size_t i = 0; good && i < sizeof(sum); i++) {
         out[2 * i] = digits[sum[i] >> 4];
@@ -52,10 +48,7 @@ bool auth_md5_hex(struct str a, struct str b, char out[AUTH_MD5_HEX])
     return good;
 }
 
-bool auth_same(const void *a, const void *b, size_t len)
-{
-    return CRYPTO_memcmp(a, b, len) == 0;
-}
+bool auth_same(const void *a, const void *b, size_t len) { return CRYPTO_memcmp(a, b, len) == 0; }
 
 bool auth_same_text(struct str a, struct str b)
 {

@@ -262,7 +262,7 @@ static bool set_keys(struct auth_exchange *x, const struct auth_user *shape, str
 {
     struct scram_keys *k = &x->scram.keys;
     if (x->kind == AUTH_SECRET_SCRAM) {
-        if (!scram_keys_parse(shape->secret, k)) /* was checked at load */
+        if (!shape || !scram_keys_parse(shape->secret, k)) /* was checked at load */
             return false;
         if (x->user)
             return true;
@@ -315,8 +315,8 @@ static enum auth_step begin(struct auth_exchange *x, const struct auth_user *use
 }
 
 struct auth_exchange *auth_begin(struct auth_users *users, const struct auth_user *user, struct str name,
-                                 enum conf_auth_type type, int64_t iterations, struct buf *reply,
-                                 enum auth_step *step, struct error *e)
+                                 enum conf_auth_type type, int64_t iterations, struct buf *reply, enum auth_step *step,
+                                 struct error *e)
 {
     struct auth_exchange *x = mem_zalloc(sizeof(*x));
     x->users = auth_users_ref(users);

@@ -97,7 +97,7 @@ static bool append_server_first(struct scram *s, struct str client_nonce, const 
 void scram_init(struct scram *s)
 {
     memset(s, 0, sizeof(*s));
-    buf_init(&s->auth_message, 3 * SCRAM_MESSAGE_MAX);
+    buf_init(&s->auth_message, (size_t)3 * SCRAM_MESSAGE_MAX);
 }
 
 void scram_fini(struct scram *s)

@@ -8,13 +8,13 @@
 #include "auth_secret.h"
 
 #define SCRAM_MESSAGE_MAX 65536u
-#define SCRAM_NONCE_MAX 1024u     /* of the client's */
-#define SCRAM_SERVER_NONCE 18u    /* bytes before base64 */
+#define SCRAM_NONCE_MAX 1024u  /* of the client's */
+#define SCRAM_SERVER_NONCE 18u /* bytes before base64 */
 
 struct scram {
     struct scram_keys keys;
-    bool y_flag;         /* the client could bind the channel and thinks we cannot */
-    struct buf auth_message; /* grows: client-first-bare , server-first , client-final-without-proof */
+    bool y_flag;                /* the client could bind the channel and thinks we cannot */
+    struct buf auth_message;    /* grows: client-first-bare , server-first , client-final-without-proof */
     size_t nonce_at, nonce_len; /* of both nonces, within auth_message */
     uint8_t proof[AUTH_KEY_LEN];
 };

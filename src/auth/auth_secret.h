@@ -7,8 +7,8 @@
 #include "auth_crypto.h"
 
 #define AUTH_SALT_MAX 255u
-#define AUTH_SALT_LEN 16u              /* of those that we make, as PostgreSQL's */
-#define AUTH_ITERATIONS_MAX 10000000u  /* seconds of work: more is a slip */
+#define AUTH_SALT_LEN 16u             /* of those that we make, as PostgreSQL's */
+#define AUTH_ITERATIONS_MAX 10000000u /* seconds of work: more is a slip */
 
 struct scram_keys {
     uint32_t iterations;

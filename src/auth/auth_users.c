@@ -25,8 +25,8 @@ struct auth_users {
     atomic_uint refs;
     struct auth_user *users;
     size_t count, cap;
-    uint32_t *slots; /* index + 1; 0: free */
-    size_t mask;     /* slots less one; a power of two less one */
+    uint32_t *slots;            /* index + 1; 0: free */
+    size_t mask;                /* slots less one; a power of two less one */
     struct indices with_secret; /* models for password and md5 */
     struct indices for_scram;
     uint8_t salt_key[AUTH_KEY_LEN];
@@ -78,7 +78,8 @@ static struct auth_user *add_user(struct auth_users *u, struct str name, struct 
 static bool set_secret(struct auth_user *user, struct str secret, struct error *e)
 {
     if (!auth_secret_kind(secret, &user->kind))
-        return error_set(e, ERR_CONFIG, "the secret of user \"%.64s\" begins as a SCRAM verifier and is not a valid one",
+        return error_set(e, ERR_CONFIG,
+                         "the secret of user \"%.64s\" begins as a SCRAM verifier and is not a valid one",
                          user->name.ptr);
     user->secret = (struct str){str_dup(secret), secret.len};
     return true;
@@ -261,10 +262,7 @@ const struct auth_user *auth_users_find(const struct auth_users *u, struct str n
     return index ? &u->users[index - 1] : NULL;
 }
 
-size_t auth_users_count(const struct auth_users *u)
-{
-    return u->count;
-}
+size_t auth_users_count(const struct auth_users *u) { return u->count; }
 
 bool auth_user_may(const struct auth_user *user, int64_t tenant)
 {

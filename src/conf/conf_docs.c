@@ -15,7 +15,8 @@ static const char introduction[] =
     "```\n"
     "\n"
     "`shardgate --check-config` reads a file and reports everything that is wrong with it, each with its line and\n"
-    "column. A file with an unknown key, a value of the wrong type or out of range, or options that contradict each other\n"
+    "column. A file with an unknown key, a value of the wrong type or out of range, or options that contradict each "
+    "other\n"
     "is refused as a whole; on SIGHUP the old configuration then stays. `config/shardgate.yaml` is a commented tour,\n"
     "`config/minimal.yaml` the least that runs.\n"
     "\n"
@@ -26,7 +27,8 @@ static const char introduction[] =
     "- **boolean**: `true` or `false` (also `yes`, `no`, `on`, `off`).\n"
     "- **list** and **choices**: a YAML list, or one text with commas: `[a, b]` and `\"a,b\"` are the same.\n"
     "- **octal**: octal digits, as `chmod` takes them.\n"
-    "- **ranges**: numbers and ranges of tenants, as a list or as one text with commas: `[1, 5-9]`, `\"1,5-9,-20--10\"`.\n"
+    "- **ranges**: numbers and ranges of tenants, as a list or as one text with commas: `[1, 5-9]`, "
+    "`\"1,5-9,-20--10\"`.\n"
     "- Aliases, anchors, tags and several documents in one file are refused, and so is a key given twice.\n"
     "- Relative paths start at the daemon's working directory.\n"
     "\n"
@@ -145,9 +147,10 @@ bool conf_print_docs(struct buf *out)
     for (size_t i = 0; i < options_main.count; i++)
         if (is_first_of_group(i))
             print_group(out, group_of(&options_main.rows[i]));
-    print_list(out, &options_user, "users",
-               "A list, one entry a user. Names must differ. `auth.file` can hold more users; where both name one, this\n"
-               "entry's values hold, and the file's secret serves only where the entry has no `password`.");
+    print_list(
+        out, &options_user, "users",
+        "A list, one entry a user. Names must differ. `auth.file` can hold more users; where both name one, this\n"
+        "entry's values hold, and the file's secret serves only where the entry has no `password`.");
     print_list(out, &options_database, "databases",
                "A list, one entry a database, for those that need other values than the defaults.");
     return !out->failed;

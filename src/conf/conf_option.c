@@ -61,10 +61,7 @@ static unsigned parse_set(const char *choices, const char *list)
     return set;
 }
 
-bool option_is_octal(const struct option *o)
-{
-    return o->unit && strcmp(o->unit, "octal") == 0;
-}
+bool option_is_octal(const struct option *o) { return o->unit && strcmp(o->unit, "octal") == 0; }
 
 const struct option *option_find(const struct option_table *t, struct str name)
 {
@@ -230,8 +227,7 @@ bool option_print_range(const struct option *o, struct buf *out)
         return buf_append_str(out, STR("true, false"));
     if (o->type != TYPE_INT && o->type != TYPE_DURATION && o->type != TYPE_SIZE)
         return true;
-    return units_print(o, o->min, out) && buf_append_str(out, STR(" to ")) &&
-           units_print(o, o->max, out);
+    return units_print(o, o->min, out) && buf_append_str(out, STR(" to ")) && units_print(o, o->max, out);
 }
 
 bool option_print_default(const struct option *o, struct buf *out)
@@ -303,8 +299,8 @@ bool option_print(const struct option *o, const void *base, struct buf *out)
 const char *option_type_name(const struct option *o)
 {
     static const char *const names[] = {
-        [TYPE_BOOL] = "boolean", [TYPE_INT] = "integer",     [TYPE_DURATION] = "duration", [TYPE_SIZE] = "size",
-        [TYPE_STRING] = "text",  [TYPE_SECRET] = "secret",   [TYPE_STRINGS] = "list",      [TYPE_ENUM] = "choice",
+        [TYPE_BOOL] = "boolean", [TYPE_INT] = "integer",   [TYPE_DURATION] = "duration", [TYPE_SIZE] = "size",
+        [TYPE_STRING] = "text",  [TYPE_SECRET] = "secret", [TYPE_STRINGS] = "list",      [TYPE_ENUM] = "choice",
         [TYPE_SET] = "choices",  [TYPE_RANGES] = "ranges",
     };
     return option_is_octal(o) ? "octal" : names[o->type];

@@ -162,10 +162,7 @@ void conf_unref(struct conf *c)
     mem_free(c);
 }
 
-struct conf *conf_parse(const char *name, struct str yaml, struct error *e)
-{
-    return parse(name, yaml, NULL, e);
-}
+struct conf *conf_parse(const char *name, struct str yaml, struct error *e) { return parse(name, yaml, NULL, e); }
 
 struct conf *conf_check(const char *path, struct buf *problems, struct error *e)
 {
@@ -182,7 +179,4 @@ struct conf *conf_check(const char *path, struct buf *problems, struct error *e)
     return c;
 }
 
-struct conf *conf_load(const char *path, struct error *e)
-{
-    return conf_check(path, NULL, e);
-}
+struct conf *conf_load(const char *path, struct error *e) { return conf_check(path, NULL, e); }

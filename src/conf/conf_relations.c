@@ -38,12 +38,12 @@ static bool check_pattern(const struct check *k, const char *option, const char 
         p += tenant ? 8 : second ? other_len : 1;
     }
     if (tenants != 1 || others > 1)
-        return report_at(k->r, section_mark(k->s, option), option, "expected {tenant} once and %s at most once, found %s",
-                         other, report_quote(str_from(pattern)).text);
-    if (adjacent)
         return report_at(k->r, section_mark(k->s, option), option,
-                         "{tenant} and %s need a text between them, found %s", other,
+                         "expected {tenant} once and %s at most once, found %s", other,
                          report_quote(str_from(pattern)).text);
+    if (adjacent)
+        return report_at(k->r, section_mark(k->s, option), option, "{tenant} and %s need a text between them, found %s",
+                         other, report_quote(str_from(pattern)).text);
     return true;
 }
 
@@ -119,8 +119,9 @@ void conf_check_relations(struct report *r, const struct section *s, const struc
 {
     struct check k = {r, s, c};
     if (!*c->directory_connection)
-        report_at(r, section_mark(s, "directory.connection").line ? section_mark(s, "directory.connection")
-                                                                  : (struct mark){1, 1},
+        report_at(r,
+                  section_mark(s, "directory.connection").line ? section_mark(s, "directory.connection")
+                                                               : (struct mark){1, 1},
                   "directory.connection", "is required and not given");
     check_listen(&k);
     check_pattern(&k, "tenant.user_pattern", c->tenant_user_pattern, "{user}");

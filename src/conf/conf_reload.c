@@ -13,14 +13,11 @@ size_t conf_keep_restart_options(const struct conf *old, struct conf *new_, stru
     return kept;
 }
 
-size_t conf_option_count(void)
-{
-    return options_main.count;
-}
+size_t conf_option_count(void) { return options_main.count; }
 
 /* Both texts come from our own table and fit. */
-static const char *print_to(bool (*print)(const struct option *o, struct buf *out), const struct option *o,
-                            char *to, size_t size)
+static const char *print_to(bool (*print)(const struct option *o, struct buf *out), const struct option *o, char *to,
+                            size_t size)
 {
     struct buf b;
     buf_init(&b, 0);

@@ -80,7 +80,9 @@ struct quoted report_found(const struct conf_node *n)
         return report_quote(n->text);
     struct quoted q;
     snprintf(q.text, sizeof(q.text), "%s",
-             n->kind == NODE_LIST ? "a list" : n->kind == NODE_MAP ? "a section" : "nothing");
+             n->kind == NODE_LIST  ? "a list"
+             : n->kind == NODE_MAP ? "a section"
+                                   : "nothing");
     return q;
 }
 

@@ -10,9 +10,9 @@
 #include "conf_yaml.h"
 
 struct report {
-    const char *name;  /* of the file */
-    struct error *e;   /* gets the first problem */
-    struct buf *all;   /* gets a line for each; NULL: not wanted */
+    const char *name; /* of the file */
+    struct error *e;  /* gets the first problem */
+    struct buf *all;  /* gets a line for each; NULL: not wanted */
     size_t count;
 };
 

@@ -5,8 +5,7 @@
 static const struct option *find_secret_of_file(const struct option_table *t, struct str name)
 {
     struct str suffix = STR("_file");
-    if (name.len <= suffix.len ||
-        !str_eq((struct str){name.ptr + name.len - suffix.len, suffix.len}, suffix))
+    if (name.len <= suffix.len || !str_eq((struct str){name.ptr + name.len - suffix.len, suffix.len}, suffix))
         return NULL;
     const struct option *o = option_find(t, (struct str){name.ptr, name.len - suffix.len});
     return o && o->type == TYPE_SECRET ? o : NULL;

@@ -43,10 +43,7 @@ static void free_text(struct str s)
         mem_free_secret((void *)(uintptr_t)s.ptr, s.len + 1);
 }
 
-static struct mark mark_of(yaml_mark_t m)
-{
-    return (struct mark){(unsigned)m.line + 1, (unsigned)m.column + 1};
-}
+static struct mark mark_of(yaml_mark_t m) { return (struct mark){(unsigned)m.line + 1, (unsigned)m.column + 1}; }
 
 static bool refuse(struct builder *b, struct mark at, const char *why)
 {
@@ -88,14 +85,17 @@ static bool copy_text(struct builder *b, struct mark at, const yaml_event_t *ev,
     return true;
 }
 
+/* The open list or map that takes the next value; NULL at the top. */
+static struct conf_node *innermost(const struct builder *b) { return b->depth > 0 ? b->open[b->depth - 1] : NULL; }
+
 /* Hangs a value into the innermost open list or map. */
 static bool attach(struct builder *b, struct conf_node *n)
 {
-    if (b->depth == 0) {
+    struct conf_node *parent = innermost(b);
+    if (!parent) {
         b->tree->root = n;
         return true;
     }
-    struct conf_node *parent = b->open[b->depth - 1];
     if (parent->kind == NODE_MAP) {
         n->key = b->key;
         n->key_at = b->key_at;
@@ -111,9 +111,8 @@ static bool attach(struct builder *b, struct conf_node *n)
     return true;
 }
 
-static bool take_key(struct builder *b, struct mark at, const yaml_event_t *ev)
+static bool take_key(struct builder *b, const struct conf_node *map, struct mark at, const yaml_event_t *ev)
 {
-    const struct conf_node *map = b->open[b->depth - 1];
     if (map->count >= TREE_MAX_KEYS)
         return refuse(b, at, "more than 1000 keys in one section");
     struct str key;
@@ -135,13 +134,14 @@ static bool take_key(struct builder *b, struct mark at, const yaml_event_t *ev)
 
 static bool wants_key(const struct builder *b)
 {
-    return b->depth > 0 && b->open[b->depth - 1]->kind == NODE_MAP && !b->have_key;
+    const struct conf_node *parent = innermost(b);
+    return parent && parent->kind == NODE_MAP && !b->have_key;
 }
 
 static bool add_scalar(struct builder *b, struct mark at, const yaml_event_t *ev)
 {
     if (wants_key(b))
-        return take_key(b, at, ev);
+        return take_key(b, innermost(b), at, ev);
     struct conf_node *n = new_node(b, at);
     if (!n || !copy_text(b, at, ev, &n->text))
         return false;
@@ -189,7 +189,7 @@ static bool on_event(struct builder *b, const yaml_event_t *ev)
                add_open(b, at, NODE_MAP);
     case YAML_SEQUENCE_END_EVENT:
     case YAML_MAPPING_END_EVENT:
-        b->depth--;
+        b->depth -= b->depth > 0; /* libyaml pairs them */
         return true;
     case YAML_DOCUMENT_START_EVENT:
         return ++b->documents == 1 || refuse(b, at, "only one document (---) is allowed in the file");
@@ -264,10 +264,7 @@ void conf_tree_free(struct conf_tree *t)
     mem_free(t);
 }
 
-const struct conf_node *conf_tree_root(const struct conf_tree *t)
-{
-    return t->root;
-}
+const struct conf_node *conf_tree_root(const struct conf_tree *t) { return t->root; }
 
 bool conf_node_is_null(const struct conf_node *n)
 {

@@ -33,7 +33,7 @@ struct conf_node {
 struct conf_tree;
 /* NULL on failure, with `at` and `why` set. */
 struct conf_tree *conf_tree_read(struct str text, struct mark *at, char *why, size_t why_size);
-void conf_tree_free(struct conf_tree *t); /* wipes the texts: some are secrets */
+void conf_tree_free(struct conf_tree *t);                          /* wipes the texts: some are secrets */
 const struct conf_node *conf_tree_root(const struct conf_tree *t); /* NULL: an empty file */
 /* `key:` with nothing, `~` or `null`. */
 bool conf_node_is_null(const struct conf_node *n);

@@ -159,8 +159,8 @@ static inline struct login log_in(struct auth_users *users, const char *name, co
     char data[2048], message[600];
     buf_init(&reply, 0);
     error_clear(&l.e);
-    struct auth_exchange *x = auth_begin(users, auth_users_find(users, str_from(name)), str_from(name), type, 4096,
-                                         &reply, &l.step, &l.e);
+    struct auth_exchange *x =
+        auth_begin(users, auth_users_find(users, str_from(name)), str_from(name), type, 4096, &reply, &l.step, &l.e);
     assert_non_null(x);
     if (sent_name)
         assert_true(auth_set_sent_name(x, str_from(sent_name)));
@@ -202,8 +202,9 @@ static inline struct auth_users *users_of(const char *yaml)
 
 #define D "directory: {connection: d}\n"
 /* Of the password "pencil", made by PostgreSQL 15. */
-#define VERIFIER \
-    "SCRAM-SHA-256$4096:/2+kUy/zusYbmpW+xMrgFQ==$LYaIm9GFVDrxQuubLMRnqBbQx3QDTGP9so/gHI1zOTI=:0mPFuQbQZyMrXdjErEkKBWr3guAowhg/oO6lkB0ls0c="
+#define VERIFIER                                                                      \
+    "SCRAM-SHA-256$4096:/2+kUy/zusYbmpW+xMrgFQ==$LYaIm9GFVDrxQuubLMRnqBbQx3QDTGP9so/" \
+    "gHI1zOTI=:0mPFuQbQZyMrXdjErEkKBWr3guAowhg/oO6lkB0ls0c="
 /* The md5 of "pencil" for the user md. */
 #define MD5_OF_MD "md5890621e9f597c9a65ae6d9b8db02e14c"
 

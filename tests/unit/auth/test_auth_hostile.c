@@ -7,8 +7,8 @@ static struct auth_exchange *start(const char *name, enum conf_auth_type type, s
 {
     enum auth_step step;
     struct error e;
-    struct auth_exchange *x = auth_begin(users, auth_users_find(users, str_from(name)), str_from(name), type, 4096,
-                                         reply, &step, &e);
+    struct auth_exchange *x =
+        auth_begin(users, auth_users_find(users, str_from(name)), str_from(name), type, 4096, reply, &step, &e);
     assert_int_equal(step, AUTH_CONTINUE);
     buf_consume(reply, reply->len);
     return x;
@@ -301,14 +301,15 @@ static void test_password_messages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_first_messages),   cmocka_unit_test(test_initial_response),
+        cmocka_unit_test(test_first_messages),         cmocka_unit_test(test_initial_response),
         cmocka_unit_test(test_empty_initial_response), cmocka_unit_test(test_final_messages),
-        cmocka_unit_test(test_extension_in_final), cmocka_unit_test(test_wrong_proofs),
+        cmocka_unit_test(test_extension_in_final),     cmocka_unit_test(test_wrong_proofs),
         cmocka_unit_test(test_message_while_deriving), cmocka_unit_test(test_password_messages),
     };
     unsetenv("SHARD_ID");
     unsetenv("REGION");
-    users = users_of(D "users: [{name: ver, password: '" VERIFIER "'}, {name: plain, password: pencil}, {name: only, password: pencil}]");
+    users = users_of(D "users: [{name: ver, password: '" VERIFIER
+                       "'}, {name: plain, password: pencil}, {name: only, password: pencil}]");
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     auth_users_unref(users);
     return failed;

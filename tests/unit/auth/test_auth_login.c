@@ -1,8 +1,8 @@
 /* Whole logins: right, wrong and unknown, of each type against each kind of secret. */
 #include "auth_client.h"
 
-#define USERS                                                                                  \
-    D "users:\n- {name: plain, password: pencil}\n- {name: ver, password: '" VERIFIER "'}\n"   \
+#define USERS                                                                                \
+    D "users:\n- {name: plain, password: pencil}\n- {name: ver, password: '" VERIFIER "'}\n" \
       "- {name: md, password: " MD5_OF_MD "}\n- {name: none}\n"
 
 static void expect(struct login l, bool ok, const char *shape, const char *cause)
@@ -31,7 +31,8 @@ static void test_scram(void **state)
     expect(l, true, "R10/24 R11/89 ok R12/55", "");
     assert_true(l.server_proven);
     assert_string_equal(l.salt, "/2+kUy/zusYbmpW+xMrgFQ==");
-    expect(log_in(u, "plain", NULL, "pencil ", CONF_AUTH_SCRAM, "n,,"), false, "R10/24 R11/89 derive fail", "wrong password");
+    expect(log_in(u, "plain", NULL, "pencil ", CONF_AUTH_SCRAM, "n,,"), false, "R10/24 R11/89 derive fail",
+           "wrong password");
     expect(log_in(u, "ver", NULL, "Pencil", CONF_AUTH_SCRAM, "n,,"), false, "R10/24 R11/89 fail", "wrong password");
     l = log_in(u, "md", NULL, "pencil", CONF_AUTH_SCRAM, "n,,");
     assert_string_equal(l.e.cause, "the user's stored secret does not fit auth.type");
@@ -129,8 +130,9 @@ static void test_no_oracle(void **state)
 static void test_mock_of_other_iterations(void **state)
 {
     (void)state;
-    struct auth_users *u = users_of(
-        D "users: [{name: v, password: 'SCRAM-SHA-256$5000:AAECAwQFBgcICQ==$LYaIm9GFVDrxQuubLMRnqBbQx3QDTGP9so/gHI1zOTI=:0mPFuQbQZyMrXdjErEkKBWr3guAowhg/oO6lkB0ls0c='}]");
+    struct auth_users *u = users_of(D "users: [{name: v, password: "
+                                      "'SCRAM-SHA-256$5000:AAECAwQFBgcICQ==$LYaIm9GFVDrxQuubLMRnqBbQx3QDTGP9so/"
+                                      "gHI1zOTI=:0mPFuQbQZyMrXdjErEkKBWr3guAowhg/oO6lkB0ls0c='}]");
     struct login real = log_in(u, "v", NULL, "x", CONF_AUTH_SCRAM, "n,,");
     struct login mock = log_in(u, "w", NULL, "x", CONF_AUTH_SCRAM, "n,,");
     assert_int_equal(real.iterations, 5000);
@@ -164,8 +166,8 @@ static void test_users_are_referenced(void **state)
     struct error e;
     enum auth_step step;
     buf_init(&reply, 0);
-    struct auth_exchange *x = auth_begin(u, auth_users_find(u, STR("plain")), STR("plain"), CONF_AUTH_PASSWORD, 4096,
-                                         &reply, &step, &e);
+    struct auth_exchange *x =
+        auth_begin(u, auth_users_find(u, STR("plain")), STR("plain"), CONF_AUTH_PASSWORD, 4096, &reply, &step, &e);
     auth_users_unref(u);
     assert_int_equal(auth_input(x, (struct str){"pencil", 7}, &reply, &e), AUTH_OK);
     auth_free(x);

@@ -24,10 +24,11 @@ static const struct {
     {"a\u00A0b", "SCRAM-SHA-256$4096:Isi+TgMH1TvOmKsRb02YMw==$Xr7sMHCxXzNsDolLmRgnNc5ZeD8JVigfiPR2kOARbeU=:"
                  "xSuMnI+owLcpp6RL2u0R/nxK4huUmWq9bH5KI9ZfQlI="},
     /* Unassigned in Unicode 3.2, and digits after Arabic: prohibited, so as it is. */
-    {"gr\u00FC\u00DFe \U0001F600", "SCRAM-SHA-256$4096:U8SrfhZm0IITPUFFXj8m3A==$2S5yWzMZFSXVc1AlsfEzyLjE0Lub6UIgakFvIJCVqfU=:"
-                                   "Brm+VMdlT66rK6aU/6roB7f7PDvl79mHZ1EkMyquv9k="},
+    {"gr\u00FC\u00DFe \U0001F600",
+     "SCRAM-SHA-256$4096:U8SrfhZm0IITPUFFXj8m3A==$2S5yWzMZFSXVc1AlsfEzyLjE0Lub6UIgakFvIJCVqfU=:"
+     "Brm+VMdlT66rK6aU/6roB7f7PDvl79mHZ1EkMyquv9k="},
     {"\u06271", "SCRAM-SHA-256$4096:aI8mHkzB4eGagqJvRsOsYQ==$NAF5JdXEtpZfw+uBWJzZ7+kf0jfi8frOmr/"
-                     "ijWbACTc=:k7sIr56f6SywM8qU1ubP5GQR4kEw/KJl6nY0u8rt5aQ="},
+                "ijWbACTc=:k7sIr56f6SywM8qU1ubP5GQR4kEw/KJl6nY0u8rt5aQ="},
 };
 
 static void test_postgresql_verifiers(void **state)
@@ -56,13 +57,15 @@ static void test_rfc_7677(void **state)
     size_t len;
     scram_init(&s);
     s.keys.iterations = 4096;
-    assert_true(auth_base64_decode(STR("W22ZaJ0SNY7soEsUEjb6gQ=="), s.keys.salt, sizeof(s.keys.salt), &s.keys.salt_len));
+    assert_true(
+        auth_base64_decode(STR("W22ZaJ0SNY7soEsUEjb6gQ=="), s.keys.salt, sizeof(s.keys.salt), &s.keys.salt_len));
     assert_true(scram_keys_derive(STR("pencil"), &s.keys));
     buf_append_str(&s.auth_message,
                    STR("n=user,r=rOprNGfwEbeRWgbNEkqO,"
                        "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,"
                        "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"));
-    assert_true(auth_base64_decode(STR("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="), s.proof, sizeof(s.proof), &len));
+    assert_true(
+        auth_base64_decode(STR("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="), s.proof, sizeof(s.proof), &len));
     assert_true(scram_verify(&s, signature));
     assert_true(auth_base64_decode(STR("6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="), want, sizeof(want), &len));
     assert_memory_equal(signature, want, sizeof(want));
@@ -111,9 +114,11 @@ static void test_broken_verifiers(void **state)
         assert_false(scram_keys_parse((struct str){copy, n}, &k));
         guard_free(copy, n);
     }
-    static const char tail[] = "$LYaIm9GFVDrxQuubLMRnqBbQx3QDTGP9so/gHI1zOTI=:0mPFuQbQZyMrXdjErEkKBWr3guAowhg/oO6lkB0ls0c=";
-    static const char *const heads[] = {"SCRAM-SHA-256$-1:AAAA", "SCRAM-SHA-256$10000001:AAAA", "SCRAM-SHA-256$4096:",
-                                        "SCRAM-SHA-256$ 4096:AAAA", "SCRAM-SHA-256$4096:AAA", "SCRAM-SHA-256$x:AAAA"};
+    static const char tail[] =
+        "$LYaIm9GFVDrxQuubLMRnqBbQx3QDTGP9so/gHI1zOTI=:0mPFuQbQZyMrXdjErEkKBWr3guAowhg/oO6lkB0ls0c=";
+    static const char *const heads[] = {"SCRAM-SHA-256$-1:AAAA",  "SCRAM-SHA-256$10000001:AAAA",
+                                        "SCRAM-SHA-256$4096:",    "SCRAM-SHA-256$ 4096:AAAA",
+                                        "SCRAM-SHA-256$4096:AAA", "SCRAM-SHA-256$x:AAAA"};
     for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
         struct buf b;
         buf_init(&b, 0);
@@ -129,7 +134,8 @@ static void test_base64(void **state)
     static const struct {
         const char *text, *bytes;
     } rows[] = {{"", ""}, {"Zg==", "f"}, {"Zm8=", "fo"}, {"Zm9v", "foo"}, {"Zm9vYg==", "foob"}, {"Zm9vYmFy", "foobar"}};
-    static const char *const bad[] = {"Z", "Zg", "Zg=", "Z===", "====", "Zh==", "Zm9=", "Zg==Zg==", "Zm 9", "Zm9v\n", "Zm-_"};
+    static const char *const bad[] = {
+        "Z", "Zg", "Zg=", "Z===", "====", "Zh==", "Zm9=", "Zg==Zg==", "Zm 9", "Zm9v\n", "Zm-_"};
     uint8_t out[16];
     size_t len;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -154,8 +160,13 @@ static void test_saslprep(void **state)
     static const struct {
         const char *in, *out;
     } rows[] = {
-        {"", ""},           {"pencil", "pencil"},        {"a\x01", "a\x01"},         {"\u00AA", "a"},
-        {"\u00AD", "\u00AD"}, /* nothing would be left */ {"\xff\xfe", "\xff\xfe"}, {"\a\u00fc", "\a\u00fc"},
+        {"", ""},
+        {"pencil", "pencil"},
+        {"a\x01", "a\x01"},
+        {"\u00AA", "a"},
+        {"\u00AD", "\u00AD"},
+        /* nothing would be left */ {"\xff\xfe", "\xff\xfe"},
+        {"\a\u00fc", "\a\u00fc"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct buf b;
@@ -185,9 +196,12 @@ static void test_md5(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_postgresql_verifiers), cmocka_unit_test(test_rfc_7677),
-        cmocka_unit_test(test_kinds),                cmocka_unit_test(test_broken_verifiers),
-        cmocka_unit_test(test_base64),               cmocka_unit_test(test_saslprep),
+        cmocka_unit_test(test_postgresql_verifiers),
+        cmocka_unit_test(test_rfc_7677),
+        cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_broken_verifiers),
+        cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_saslprep),
         cmocka_unit_test(test_md5),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,7 +9,9 @@
 #include "auth_users.h"
 
 #define D "directory: {connection: d}\n"
-#define VERIFIER "SCRAM-SHA-256$4096:/2+kUy/zusYbmpW+xMrgFQ==$LYaIm9GFVDrxQuubLMRnqBbQx3QDTGP9so/gHI1zOTI=:0mPFuQbQZyMrXdjErEkKBWr3guAowhg/oO6lkB0ls0c="
+#define VERIFIER                                                                      \
+    "SCRAM-SHA-256$4096:/2+kUy/zusYbmpW+xMrgFQ==$LYaIm9GFVDrxQuubLMRnqBbQx3QDTGP9so/" \
+    "gHI1zOTI=:0mPFuQbQZyMrXdjErEkKBWr3guAowhg/oO6lkB0ls0c="
 
 static struct auth_users *load(const char *yaml, const char *file, struct error *e)
 {
@@ -36,14 +38,15 @@ static void test_both_sources(void **state)
 {
     (void)state;
     struct error e;
-    struct auth_users *u = load(D "admin: {users: [op, app], stats_users: [mon]}\n"
-                                  "users:\n- {name: app, password: one, tenants: '5-9,1', server_user: s, server_password: p,\n"
-                                  "   max_clients: 3, max_server_connections: 4, pool_size: 2, pool_mode: session}\n"
-                                  "- {name: nopw, tenants: 7}\n",
-                                "; comment\n\n\"app\" \"two\"\n  \"nopw\"\t\"from file\" \"more\" columns\n"
-                                "\"op\" \"md56fad8bbc431764f407609e07fdb7e19b\"\r\n\"mon\" \"\"\n"
-                                "\"q\"\"uo\" \"a\"\"b;c\"\n\"v\" \"" VERIFIER "\"",
-                                &e);
+    struct auth_users *u =
+        load(D "admin: {users: [op, app], stats_users: [mon]}\n"
+               "users:\n- {name: app, password: one, tenants: '5-9,1', server_user: s, server_password: p,\n"
+               "   max_clients: 3, max_server_connections: 4, pool_size: 2, pool_mode: session}\n"
+               "- {name: nopw, tenants: 7}\n",
+             "; comment\n\n\"app\" \"two\"\n  \"nopw\"\t\"from file\" \"more\" columns\n"
+             "\"op\" \"md56fad8bbc431764f407609e07fdb7e19b\"\r\n\"mon\" \"\"\n"
+             "\"q\"\"uo\" \"a\"\"b;c\"\n\"v\" \"" VERIFIER "\"",
+             &e);
     if (!u)
         fail_msg("%s", e.cause);
     assert_int_equal(auth_users_count(u), 6);
@@ -84,9 +87,11 @@ static void test_tenants(void **state)
 {
     (void)state;
     struct error e;
-    struct auth_users *u = load(D "users:\n- {name: a, tenants: [5-9, 1, -20--10, 9223372036854775807]}\n- name: any\n", NULL, &e);
+    struct auth_users *u =
+        load(D "users:\n- {name: a, tenants: [5-9, 1, -20--10, 9223372036854775807]}\n- name: any\n", NULL, &e);
     const struct auth_user *a = auth_users_find(u, STR("a"));
-    static const int64_t yes[] = {5, 7, 9, 1, -20, -15, -10, INT64_MAX}, no[] = {4, 10, 0, 2, -21, -9, INT64_MIN, INT64_MAX - 1};
+    static const int64_t yes[] = {5, 7, 9, 1, -20, -15, -10, INT64_MAX},
+                         no[] = {4, 10, 0, 2, -21, -9, INT64_MIN, INT64_MAX - 1};
     for (size_t i = 0; i < ARRAY_LEN(yes); i++)
         assert_true(auth_user_may(a, yes[i]));
     for (size_t i = 0; i < ARRAY_LEN(no); i++)
@@ -149,7 +154,8 @@ static void test_bad_files(void **state)
         {"\"\" \"b\"", ":1: a user name has 1 to 127 bytes"},
         {"\"a\" \"b\"\n;\n\"a\" \"c\"", ":3: user \"a\" is already in the file"},
         {"\"y\" \"b\"\n\"y\" \"c\"", ":2: user \"y\" is already in the file"},
-        {"\"a\" \"SCRAM-SHA-256$1:x\"", ":1: the secret of user \"a\" begins as a SCRAM verifier and is not a valid one"},
+        {"\"a\" \"SCRAM-SHA-256$1:x\"",
+         ":1: the secret of user \"a\" begins as a SCRAM verifier and is not a valid one"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct error e;

@@ -96,12 +96,13 @@ static void test_lists(void **state)
     char *folder = test_folder_new(), path[512], yaml[2048];
     snprintf(path, sizeof(path), "%s/secret", folder);
     test_file_write(path, "from file\n\n", 11);
-    snprintf(yaml, sizeof(yaml),
-             D "users:\n- name: app\n  password_file: %s\n  tenants: [7, '5-6', -10--8, '-3-4,100']\n  pool_mode: session\n"
-               "  max_clients: 5\n- {name: b, password: 'SCRAM-SHA-256$4096:salt$a:b', tenants: 5,\n"
-               "   server_user: s, server_password: p, max_server_connections: 2, pool_size: 1}\n- name: c\n"
-               "databases: [{name: d, server_database: e, pool_mode: transaction, pool_size: 3}, {name: f}]\n",
-             path);
+    snprintf(
+        yaml, sizeof(yaml),
+        D "users:\n- name: app\n  password_file: %s\n  tenants: [7, '5-6', -10--8, '-3-4,100']\n  pool_mode: session\n"
+          "  max_clients: 5\n- {name: b, password: 'SCRAM-SHA-256$4096:salt$a:b', tenants: 5,\n"
+          "   server_user: s, server_password: p, max_server_connections: 2, pool_size: 1}\n- name: c\n"
+          "databases: [{name: d, server_database: e, pool_mode: transaction, pool_size: 3}, {name: f}]\n",
+        path);
     struct conf *c = parse(yaml);
     assert_int_equal(c->user_count, 3);
     const struct conf_user *u = c->users;
