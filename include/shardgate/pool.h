@@ -84,6 +84,7 @@ struct server;
 struct pools_hooks {
     bool (*post)(void *ctx, unsigned to_worker, struct post *p);
     void *ctx;
+    void (*closed)(void *ctx); /* pools_close is through; may be NULL */
 };
 struct pools *pools_new(struct loop *l, const struct conf *c, struct permits *permits, unsigned worker,
                         const struct pools_hooks *hooks);

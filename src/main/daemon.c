@@ -182,8 +182,21 @@ static bool start(struct daemon *d, struct ops_worker *for_ops, struct error *e)
     return true;
 }
 
+#define END_LIMIT_S 20u /* a cancel request to a silent host may hold a thread longer */
+
+static void on_end_limit(int signum)
+{
+    static const char text[] = "shardgate: threads did not end in time\n";
+    (void)signum;
+    ssize_t n = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)n;
+    _exit(1);
+}
+
 static void end(struct daemon *d, struct ops_worker *for_ops)
 {
+    signal(SIGALRM, on_end_limit);
+    alarm(END_LIMIT_S);
     if (d->ops)
         ops_stop(d->ops);
     for (unsigned i = 0; d->workers && i < d->worker_count; i++) {

@@ -112,8 +112,11 @@ static void fini(struct pools *ps)
     if (ps->map)
         map_unref(ps->map);
     conf_unref(ps->conf);
+    struct pools_hooks hooks = ps->hooks;
     ps->reap.free = free_pools;
     loop_reap(ps->loop, &ps->reap);
+    if (hooks.closed)
+        hooks.closed(hooks.ctx);
 }
 
 uint64_t pools_random(struct pools *ps)

@@ -155,8 +155,7 @@ static void handle_finish(struct worker *w, struct message *m)
     if (w->finished)
         return;
     w->finished = true;
-    pools_close(w->pools);
-    loop_stop(w->loop);
+    pools_close(w->pools); /* ends in on_pools_closed */
 }
 
 static void on_drained(void *ctx)
@@ -178,6 +177,12 @@ static bool on_pool_post(void *ctx, unsigned to_worker, struct post *p)
 {
     struct worker *w = ctx;
     return to_worker < w->shared->worker_count && loop_post(w->shared->workers[to_worker]->loop, p);
+}
+
+static void on_pools_closed(void *ctx)
+{
+    struct worker *w = ctx;
+    loop_stop(w->loop);
 }
 
 /* ---- what the control thread says ---------------------------------------------- */
@@ -262,7 +267,7 @@ struct worker *worker_new(struct worker_shared *shared, unsigned index, const st
     w->index = index;
     w->loop = loop;
     loop_set_context(loop, w);
-    struct pools_hooks pools_hooks = {on_pool_post, w};
+    struct pools_hooks pools_hooks = {on_pool_post, w, on_pools_closed};
     w->pools = pools_new(loop, c, shared->permits, index, &pools_hooks);
     struct sessions_hooks hooks = {
         .lookup = on_lookup,
