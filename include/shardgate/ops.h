@@ -33,8 +33,8 @@ struct ops_env {
     struct directory *directory; /* control thread */
     struct health *health;       /* any thread for health_get */
     void *ctx;
-    struct conf *(*conf)(void *ctx);  /* the generation in use, borrowed */
-    struct map *(*map)(void *ctx);    /* borrowed; NULL before the first */
+    struct conf *(*conf)(void *ctx); /* the generation in use, borrowed */
+    struct map *(*map)(void *ctx);   /* borrowed; NULL before the first */
     enum ops_phase (*phase)(void *ctx);
     uint64_t (*started_ms)(void *ctx); /* loop time of control */
     /* Reload configuration and map, as SIGHUP does; done on the control thread. */
