@@ -60,14 +60,6 @@ static bool listen_address(struct daemon *d, const char *address, int *port, str
     return true;
 }
 
-static unsigned octal(int64_t digits)
-{
-    unsigned mode = 0;
-    for (unsigned shift = 0; digits > 0; digits /= 10, shift += 3)
-        mode |= (unsigned)(digits % 10) << shift;
-    return mode;
-}
-
 bool daemon_listen(struct daemon *d, struct error *e)
 {
     const struct conf *c = d->conf;
@@ -86,7 +78,7 @@ bool daemon_listen(struct daemon *d, struct error *e)
         d->unix_path[0] = 0;
         return error_set(e, ERR_CONFIG, "listen.unix_directory is too long for a Unix socket");
     }
-    int fd = listen_unix(d->unix_path, octal(c->listen_unix_mode), (int)c->listen_backlog, e);
+    int fd = listen_unix(d->unix_path, (unsigned)c->listen_unix_mode, (int)c->listen_backlog, e);
     if (fd < 0) {
         d->unix_path[0] = 0;
         return false;

@@ -62,19 +62,23 @@ static struct conf *load(const char *path)
 
 static int check(const char *path)
 {
-    struct conf *c = load(path);
-    if (!c)
-        return 1;
     struct error e;
+    struct buf problems;
     error_clear(&e);
-    struct auth_users *users = auth_users_load(c, &e);
-    if (!users)
+    buf_init(&problems, 0);
+    struct conf *c = conf_check(path, &problems, &e);
+    struct auth_users *users = c ? auth_users_load(c, &e) : NULL;
+    if (!c && problems.len)
+        fprintf(stderr, "%.*s", (int)problems.len, buf_head(&problems));
+    else if (!users)
         fprintf(stderr, "%s\n", e.cause);
     else
         printf("%s: ok\n", path);
     bool ok = users != NULL;
+    buf_fini(&problems);
     auth_users_unref(users);
-    conf_unref(c);
+    if (c)
+        conf_unref(c);
     return ok ? 0 : 1;
 }
 

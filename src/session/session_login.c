@@ -137,7 +137,10 @@ void session_login_begin(struct session *s)
     enum auth_step next;
     l->exchange = auth_begin(l->users, l->user, l->user_name, ss->conf->auth_type, ss->conf->auth_iterations, &ss->reply,
                              &next, &e);
-    step(s, next, &e);
+    if (!str_eq(l->full_user, l->user_name) && !auth_set_sent_name(l->exchange, l->full_user))
+        session_fail_code(s, ERR_OUT_OF_MEMORY, "login");
+    else
+        step(s, next, &e);
 }
 
 ssize_t session_login_input(struct session *s, const char *p, size_t n)

@@ -60,8 +60,9 @@ static void ready_for_query(struct relay *r, char status)
         last = head->kind == 'S' || head->kind == 'Q' || head->kind == 'F';
         expect_pop(&server->expect);
     }
-    if (forward)
-        count_query(s, server);
+    if (!forward)
+        return;
+    count_query(s, server);
     if (status == 'I' && (s->saved || s->tenant.has_local))
         session_end_transaction(s, s->rolled_back);
 }

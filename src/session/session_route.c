@@ -127,6 +127,12 @@ static enum verdict route_linked(struct session *s, bool has_tenant, int64_t ten
     return VERDICT_FORWARD;
 }
 
+static bool ends_transaction(const struct sql_inspection *in)
+{
+    return in->statements == 1 &&
+           (in->verb == SQL_VERB_COMMIT || in->verb == SQL_VERB_ROLLBACK || in->verb == SQL_VERB_ROLLBACK_TO);
+}
+
 enum verdict session_route(struct session *s, const struct sql_inspection *in, struct error *e)
 {
     struct sessions *ss = s->owner;
@@ -136,6 +142,8 @@ enum verdict session_route(struct session *s, const struct sql_inspection *in, s
         s->route_error = NULL;
         return VERDICT_DONE;
     }
+    if (s->server && in && ends_transaction(in))
+        return VERDICT_FORWARD; /* a transaction can be ended whatever the tenant is by now */
     const int64_t *current = s->server && s->link_has_tenant && s->server->txn != 'I' && s->server->expect.count == 0
                                  ? &s->link_tenant : NULL;
     int64_t tenant = 0;
