@@ -298,7 +298,6 @@ void sessions_cancel(struct sessions *ss, struct cancel_key key)
     if (!s)
         return;
     if (s->state == SESSION_LINKED && s->server->expect.count > 0) {
-        counter_add(ss->counters, COUNTER_CANCELS_SENT, 1);
         server_cancel(s->server);
     } else if (s->state == SESSION_WAITING && s->welcomed) {
         session_cancel_wait(s);
