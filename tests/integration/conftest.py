@@ -7,7 +7,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 
 from harness import util  # noqa: E402
-from harness.daemon import Gate  # noqa: E402
+from harness import daemon  # noqa: E402
 from harness.servers import Servers  # noqa: E402
 
 util.install_cleanup()
@@ -40,7 +40,7 @@ def servers():
 @pytest.fixture(scope="module")
 def gate(request, servers):
     """The file's own daemon; a file sets GATE = {...} for its options."""
-    made = Gate(servers, start=False, **getattr(request.module, "GATE", {}))
+    made = daemon.Gate(servers, start=False, **getattr(request.module, "GATE", {}))
     _remember(request, made)
     made.start()
     yield made
@@ -53,7 +53,7 @@ def new_gate(request, servers):
     made = []
 
     def make(*args, start=True, ready=True, landscape=None, **options):
-        gate = Gate(landscape or servers, *args, start=False, **options)
+        gate = daemon.Gate(landscape or servers, *args, start=False, **options)
         made.append(_remember(request, gate))
         if start:
             gate.start(ready)

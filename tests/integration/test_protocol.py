@@ -154,7 +154,7 @@ def test_error_in_a_pipeline(raw):
     """What follows up to the Sync is skipped; the next cycle is not."""
     raw.send(extended("select 1"), extended("select 1/0"), extended("select 2"), sync(), extended("select 3"), sync())
     got = raw.until_ready()
-    assert kinds(got) == "12TDC12TEZ" or kinds(got) == "12TDC12EZ", got
+    assert kinds(got) == "12TDC1EZ", got  # the planner divides, so Bind fails
     got = raw.until_ready()
     assert kinds(got) == "12TDCZ" and got[3].row() == ["3"]
 

@@ -29,11 +29,12 @@ def test_the_backend_pid_is_the_servers(gate):
 
 def test_notify_carries_that_pid(gate):
     with gate.connect(42) as listener, gate.connect(42) as speaker:
+        notes = []
+        listener.add_notify_handler(notes.append)
         listener.execute("listen news")
         speaker.execute("notify news, 'hello'")
-        listener.execute("select 1")
-        note = next(listener.notifies())
-        assert note.payload == "hello" and note.pid == speaker.info.backend_pid
+        util.eventually(lambda: listener.execute("select 1") and notes)
+        assert notes[0].payload == "hello" and notes[0].pid == speaker.info.backend_pid
 
 
 def test_startup_options_are_startup_values(gate):
