@@ -178,5 +178,7 @@ size_t session_input(struct session *s, const char *p, size_t n)
         session_reply(s);
     if (s->state == SESSION_LINKED)
         session_release_if_idle(s);
+    if (ss->draining && at > 0 && s->state < SESSION_CLOSING && session_at_rest(s))
+        session_fail_code(s, ERR_SHUTTING_DOWN, "drain"); /* answered here: its transaction is over */
     return at;
 }

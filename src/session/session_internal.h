@@ -268,6 +268,8 @@ void on_waiter_done(struct waiter *w, struct server *server, const struct error 
 void session_link(struct session *s, struct server *server);
 /* Gives the server back if the session does not need it any longer. */
 void session_release_if_idle(struct session *s);
+/* In no transaction, with nothing under way: a draining worker ends it here. */
+bool session_at_rest(const struct session *s);
 /* Takes the server from the session whatever it is doing. */
 void session_unlink(struct session *s);
 bool session_expect(struct session *s, char kind, enum expect_action action);

@@ -67,17 +67,19 @@ static bool clean(const struct session *s)
 
 void session_release_if_idle(struct session *s)
 {
-    if (s->pins || s->unbound || s->begin || !clean(s)) {
-        if (s->owner->draining && s->pins && clean(s))
-            session_fail_code(s, ERR_SHUTTING_DOWN, "drain");
+    if (s->pins || s->unbound || s->begin || !clean(s))
         return;
-    }
     struct server *server = s->server;
     forget(s);
     session_move(s, SESSION_IDLE);
     server_checkin(server);
-    if (s->owner->draining && s->state == SESSION_IDLE)
-        session_fail_code(s, ERR_SHUTTING_DOWN, "drain");
+}
+
+bool session_at_rest(const struct session *s)
+{
+    if (s->state == SESSION_LINKED)
+        return clean(s);
+    return (s->state == SESSION_IDLE && !s->begin) || s->state == SESSION_CONSOLE || s->state == SESSION_STARTUP;
 }
 
 void session_unlink(struct session *s)

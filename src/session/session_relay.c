@@ -248,6 +248,8 @@ static void after(struct relay *r)
         session_write(s, r->out, r->count);
     if (s->state < SESSION_CLOSING && (wake || (s->in.len && !session_blocked(s))))
         session_resume(s);
+    if (s->owner->draining && s->state < SESSION_CLOSING && session_at_rest(s))
+        session_fail_code(s, ERR_SHUTTING_DOWN, "drain");
 }
 
 static void relay(struct session *s, struct server *server, const char *p, size_t n)

@@ -310,20 +310,12 @@ static void check_drained(struct sessions *ss)
         ss->hooks.drained(ss->hooks.ctx);
 }
 
-/* A session that is in no transaction and has nothing under way. */
-static bool at_rest(const struct session *s)
-{
-    if (s->state == SESSION_LINKED)
-        return session_status(s) == 'I' && s->server->expect.count == 0 && !s->cycle;
-    return (s->state == SESSION_IDLE && !s->begin) || s->state == SESSION_CONSOLE || s->state == SESSION_STARTUP;
-}
-
 void sessions_drain(struct sessions *ss)
 {
     ss->draining = true;
     ILIST_EACH(node, &ss->all) {
         struct session *s = container_of(node, struct session, in_owner);
-        if (at_rest(s))
+        if (session_at_rest(s))
             session_fail_code(s, ERR_SHUTTING_DOWN, "drain");
     }
     check_drained(ss);
