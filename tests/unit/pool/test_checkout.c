@@ -446,7 +446,7 @@ static int stop(void **state)
 
 int main(void)
 {
-    log_open("/dev/null", LOG_ERROR, LOG_LOGFMT);
+    log_open(getenv("TEST_LOG") ? "" : "/dev/null", LOG_DEBUG, LOG_LOGFMT);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(connects_and_queries),
         cmocka_unit_test(settings_are_startup_values),
