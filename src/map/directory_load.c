@@ -184,7 +184,7 @@ static bool read_revision(const struct pqresult *r, uint64_t *revision, uint64_t
 
 static void after_poll(struct directory *d, const struct pqresult *r)
 {
-    uint64_t revision, deltas_from;
+    uint64_t revision = 0, deltas_from = 0;
     struct error e;
 
     d->load.step = LOAD_IDLE;

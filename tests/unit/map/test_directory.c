@@ -363,7 +363,7 @@ static void test_stop(void **state)
     load_schema(&o);
     load_shards(&o);
     loop_free(o.loop);
-    for (int turns = 0; turns < 60; turns++) {
+    for (int turns = 0; turns < 60; turns += 4) {
         o.loop = new_loop();
         o.tellings = 0;
         o.map = NULL;
