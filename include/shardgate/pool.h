@@ -154,12 +154,15 @@ void waiter_cancel(struct waiter *w); /* idempotent */
 /*
  *              permit        proof ok           checkout
  *  (new) -> CONNECTING -> PROVING -> IDLE ----------------> ACTIVE
- *               |            |        ^  \                   |  checkin
- *               |            |        |   `-> MOVING         |
- *               |            |        +---------- clean -----+
- *               |            |        +-- CLEANING <- state -+  (reset, rollback, drain after abandon)
- *               |            |        +-- HELD <--- cancel --+  (a cancel is in flight)
- *               v            v        v                      v
+ *               |            |       | ^ ^                   |  checkin
+ *               |            |       | | |                   |
+ *               |            |       | | +------ clean ------+
+ *               |            |       v | |                   |
+ *               |            |    MOVING |                   |   (between workers: it arrives as MOVING)
+ *               |            |           +-- CLEANING <------+   (reset, rollback, drain after abandon;
+ *               |            |           |      ^            |    also IDLE with half a message)
+ *               |            |           +---- HELD <--------+   (a cancel is in flight)
+ *               v            v                               v
  *             CLOSING <----------------------------------- (any)
  */
 enum server_state {
@@ -230,7 +233,7 @@ struct server {
     struct deadline limit;   /* for proving and cleaning */
     struct deadline idle;    /* looks every so often whether it was idle too long */
     struct deadline lifetime;
-    uint64_t created_ms, used_ms, moved_ms, expires_ms;
+    uint64_t created_ms, arrived_ms, used_ms, expires_ms;
     struct server_task *task; /* what reads its answers while no client does */
     struct reap reap;
 };

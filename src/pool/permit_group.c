@@ -73,14 +73,19 @@ static void unmark_if_fed(struct group *g)
         permit_unmark(g->permit, g->pools->worker);
 }
 
+/* Since when the pool's first client has waited; it has one. */
+static uint64_t first_since(const struct pool *p)
+{
+    return container_of(p->waiters.next, struct waiter, node)->since_ns;
+}
+
 /* The reserve is for a pool whose first client has waited long enough. */
 static int64_t reserve_of(const struct pool *p)
 {
     const struct conf *c = p->pools->conf;
-    const struct ilist *first = ilist_first(&p->waiters);
-    if (c->pool_reserve == 0 || !first)
+    if (c->pool_reserve == 0 || p->waiting == 0)
         return 0;
-    uint64_t since_ms = container_of(first, struct waiter, node)->since_ns / 1000000;
+    uint64_t since_ms = first_since(p) / 1000000;
     return loop_now_ms(p->pools->loop) >= since_ms + (uint64_t)c->pool_reserve_timeout ? c->pool_reserve : 0;
 }
 
@@ -224,35 +229,50 @@ struct server *group_idle_server(struct group *g)
     return NULL;
 }
 
+/* The starving worker that holds fewest. */
+static unsigned poorest(const struct permit *pm, uint64_t starving)
+{
+    unsigned best = (unsigned)__builtin_ctzll(starving);
+    for (; starving; starving &= starving - 1) {
+        unsigned w = (unsigned)__builtin_ctzll(starving);
+        if (permit_held(pm, w) < permit_held(pm, best))
+            best = w;
+    }
+    return best;
+}
+
 int groups_claim(const struct server *s, bool spare, struct permit **which)
 {
     struct pool *p = s->pool;
     unsigned self = p->pools->worker;
+    bool settled = loop_now_ms(p->pools->loop) >= s->arrived_ms + QUANTUM_MS;
     for (unsigned k = 0; k < PERMIT_KINDS; k++) {
         struct permit *pm = *which = p->group[k]->permit;
         uint64_t others = permit_others_starving(pm, self);
         if (!others)
             continue;
-        if (spare || permit_held(pm, self) > permit_share(pm, others)) {
-            int w = permit_claim(pm, self);
-            if (w >= 0)
-                return w;
-            continue;
-        }
-        if (loop_now_ms(p->pools->loop) == s->moved_ms)
-            continue;
-        for (; others; others &= others - 1) {
-            unsigned w = (unsigned)__builtin_ctzll(others);
-            if (permit_held(pm, w) == 0 && permit_unmark(pm, w))
-                return (int)w;
-        }
+        unsigned w = poorest(pm, others);
+        int64_t has = permit_held(pm, w);
+        if ((spare || has + 1 < permit_held(pm, self) || (has == 0 && settled)) && permit_unmark(pm, w))
+            return (int)w;
     }
     return -1;
 }
 
+bool groups_must_yield(const struct pool *p)
+{
+    uint64_t mine = first_since(p);
+    for (unsigned k = 0; k < PERMIT_KINDS; k++) {
+        const struct ilist *first = ilist_first(&p->group[k]->starved);
+        if (first && first_since(container_of(first, struct pool, in_starved)) + YIELD_MS * UINT64_C(1000000) < mine)
+            return true;
+    }
+    return false;
+}
+
 bool groups_starve_here(const struct pool *p)
 {
-    for (unsigned k = 0; p->pools->starved && k < PERMIT_KINDS; k++) {
+    for (unsigned k = 0; k < PERMIT_KINDS; k++) {
         if (!ilist_empty(&p->group[k]->starved))
             return true;
     }

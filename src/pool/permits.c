@@ -45,11 +45,18 @@
  *   set the bit again if it needs more, and that begs again.
  *
  * Fairness. A worker under constant load always has a waiter of its own for a
- * server that comes back. So before it serves it, it gives the server away if it
- * holds more than its share (limit / (workers that starve + 1), rounded up), or if
- * a starver holds none at all; the latter not in the millisecond in which the
- * server came, so that with fewer permits than workers each gets some work done
- * before the connection moves on.
+ * server that comes back. So before it serves it, it gives the server away if the
+ * poorest starver holds at least two less than itself, or holds none at all; the
+ * latter not in the first milliseconds after the server came (QUANTUM_MS), so that
+ * with fewer permits than workers each gets some work done before the connection
+ * moves on. Each such gift makes the two more alike, so it ends. A releaser serves
+ * its own pools first unless it holds its share (limit / (workers that starve + 1),
+ * rounded up).
+ *   Between pools of one worker that need the same permits, one whose clients wait
+ * much longer (YIELD_MS) goes first: a server is closed for it even while its own
+ * pool has waiters. A server that no waiter of its pool wants is closed for another
+ * pool of the worker that starves rather than given away; else two workers could
+ * pass it to and fro, each with a pool that cannot use it.
  *
  * Over-count. A try is a compare-and-swap below the limit, never an add that is
  * taken back, so that no other try fails for a counter that was never really full.

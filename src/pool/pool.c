@@ -125,7 +125,7 @@ void pool_retire(struct pool *p)
 {
     unlist(p);
     pool_hold(p);
-    drop_servers(p, "the shard's map entry has changed");
+    drop_servers(p, p->pools->closing ? "shutting down" : "the shard's map entry has changed");
     pool_fail(p, NULL);
     pool_unref(p);
 }

@@ -69,6 +69,13 @@ static void arm_reserve(struct pool *p)
         deadline_arm(&p->pools->reserve, &p->reserve);
 }
 
+static void close_for_another(struct server *s)
+{
+    if (s->state != SERVER_IDLE)
+        server_move(s, SERVER_IDLE);
+    server_end(s, LOG_DEBUG, "another pool needs its permit");
+}
+
 static bool nothing_will_serve(const struct pool *p)
 {
     return pool_busy(p) + pool_connecting(p) + p->count[SERVER_IDLE] == 0;
@@ -133,6 +140,10 @@ void pool_offer(struct server *s)
             pool_grow(p);
             return;
         }
+        if (p->pools->starved && groups_must_yield(p)) {
+            close_for_another(s);
+            return;
+        }
         if (s->state != SERVER_ACTIVE) {
             if (s->state != SERVER_IDLE)
                 server_move(s, SERVER_IDLE);
@@ -141,14 +152,13 @@ void pool_offer(struct server *s)
         hand(s, first_waiter(p));
         return;
     }
-    if (starving && (worker = groups_claim(s, true, &permit)) >= 0) {
+    /* Ours first: two workers could else pass it to and fro. */
+    if (__builtin_expect(p->pools->starved && groups_starve_here(p), 0))
+        close_for_another(s);
+    else if (starving && (worker = groups_claim(s, true, &permit)) >= 0)
         give_away(s, worker, permit);
-        return;
-    }
-    if (s->state != SERVER_IDLE)
+    else if (s->state != SERVER_IDLE)
         server_move(s, SERVER_IDLE);
-    if (__builtin_expect(groups_starve_here(p), 0))
-        server_end(s, LOG_DEBUG, "another pool needs its permit");
 }
 
 void pool_fail(struct pool *p, const struct error *e)

@@ -20,6 +20,8 @@
 #define REFILL_MS 250u        /* how soon a pool below pool.min_size is filled */
 #define IDLE_LOOKS 8u         /* looks at an idle server within server.idle_timeout */
 #define LIFETIME_STEPS 8u     /* lifetimes are shorter by up to a tenth in steps */
+#define QUANTUM_MS 5u          /* a worker keeps a server so long before it goes to one that has none */
+#define YIELD_MS 100u         /* a pool's clients wait so much longer than another's before it yields */
 #define BACKOFF_STEPS 5u      /* × 1, 2, 4, 8, 16 */
 #define SERVER_STATES (SERVER_CLOSING + 1u)
 
@@ -67,6 +69,9 @@ void groups_list_idle(struct pool *p); /* has an idle server, and is not in all 
  * (server_give). */
 int groups_claim(const struct server *s, bool spare, struct permit **which);
 struct server *group_idle_server(struct group *g); /* any; NULL: none here */
+/* p has waiters; but those of another of our pools that starves for what p holds
+ * have waited much longer. */
+bool groups_must_yield(const struct pool *p);
 /* One of our own pools starves for what an idle server of p holds. */
 bool groups_starve_here(const struct pool *p);
 void group_serve(struct group *g); /* a message for it has come: grow what starves */
@@ -200,6 +205,7 @@ struct server_task {
 
 /* server.c: the one place where a server changes its state and its list. */
 void server_move(struct server *s, enum server_state to);
+bool server_may_move(enum server_state from, enum server_state to);
 struct server *server_new(struct pool *p, enum server_state state);
 /* An orderly end in any state, without counting it as lost. why may be NULL. */
 void server_end(struct server *s, enum log_level level, const char *why);

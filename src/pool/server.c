@@ -9,7 +9,7 @@ static const uint32_t allowed[SERVER_STATES] = {
     [SERVER_PROVING] = FSM_TO(SERVER_IDLE) | FSM_TO(SERVER_CLOSING),
     [SERVER_IDLE] = FSM_TO(SERVER_ACTIVE) | FSM_TO(SERVER_CLEANING) | FSM_TO(SERVER_MOVING) | FSM_TO(SERVER_CLOSING),
     [SERVER_ACTIVE] = FSM_TO(SERVER_IDLE) | FSM_TO(SERVER_CLEANING) | FSM_TO(SERVER_HELD) | FSM_TO(SERVER_CLOSING),
-    [SERVER_CLEANING] = FSM_TO(SERVER_IDLE) | FSM_TO(SERVER_HELD) | FSM_TO(SERVER_CLOSING),
+    [SERVER_CLEANING] = FSM_TO(SERVER_IDLE) | FSM_TO(SERVER_CLOSING),
     [SERVER_HELD] = FSM_TO(SERVER_IDLE) | FSM_TO(SERVER_CLEANING) | FSM_TO(SERVER_CLOSING),
     [SERVER_MOVING] = FSM_TO(SERVER_IDLE) | FSM_TO(SERVER_CLOSING),
 };
@@ -136,7 +136,6 @@ struct server *server_new(struct pool *p, enum server_state state)
     s->txn = 'I';
     s->id = (uint64_t)(ps->worker + 1) << 40 | ++ps->next_server_id;
     s->created_ms = s->used_ms = loop_now_ms(ps->loop);
-    s->expires_ms = UINT64_MAX;
     p->total++;
     p->node->servers++;
     ps->server_count++;
@@ -180,11 +179,14 @@ void server_arm_lifetime(struct server *s)
 
 void server_established(struct server *s)
 {
+    uint64_t expires_ms = s->expires_ms; /* of one that moved in */
     server_task_free(s);
     s->stream.ready = on_server_ready_idle;
-    s->used_ms = loop_now_ms(s->pool->pools->loop);
+    s->used_ms = s->arrived_ms = loop_now_ms(s->pool->pools->loop);
     server_arm_idle(s);
     server_arm_lifetime(s);
+    if (expires_ms)
+        s->expires_ms = expires_ms;
     pool_hold(s->pool);
     pool_refill_if_low(s->pool);
     pool_offer(s);
@@ -288,6 +290,11 @@ void server_note_parameter(struct server *s, struct str name, struct str value)
     struct params *changed = params_with(s->pool->pools, s->params, (enum param)which, value);
     params_unref(s->pool->pools, s->params);
     s->params = changed;
+}
+
+bool server_may_move(enum server_state from, enum server_state to)
+{
+    return fsm_allows(allowed, from, to);
 }
 
 const char *server_state_name(enum server_state state)

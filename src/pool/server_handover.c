@@ -86,7 +86,7 @@ static bool accept(struct pools *ps, struct pool *p, struct handover *h)
     s->conn = h->conn;
     s->id = h->id;
     s->created_ms = h->created_ms;
-    s->moved_ms = loop_now_ms(ps->loop);
+    s->expires_ms = h->expires_ms;
     s->params = params_get(ps, h->params);
     if (!p->params)
         p->params = params_ref(s->params);
