@@ -130,7 +130,7 @@ def test_a_login_that_is_not_finished(new_gate):
 
 
 @pytest.mark.parametrize("first", (
-    b"SCRAM-SHA-256\0" + b"\0\0\0\x05n,,n=", b"SCRAM-SHA-256\0" + b"\xff\xff\xff\xff", b"SCRAM-SHA-1\0\0\0\0\0",
+    b"SCRAM-SHA-256\0" + b"\0\0\0\x05n,,n=", b"SCRAM-SHA-1\0\0\0\0\0",
     b"SCRAM-SHA-256\0\0\0\0\x20n,,n=,r=" + b"x" * 200, b"SCRAM-SHA-256", b"",
     b"SCRAM-SHA-256-PLUS\0\0\0\0\x0ap=tls,,n=,r=a", b"SCRAM-SHA-256\0\0\0\0\x0cn,,n=,r=\xff\xfe\x01\x02"))
 def test_sasl_that_cannot_be(new_gate_scram, first):
@@ -148,6 +148,15 @@ def new_gate_scram(request, servers):
     made = Gate(servers, users=USERS, **{"auth.type": "scram-sha-256"})
     yield made
     made.stop()
+
+
+def test_sasl_without_first_data(new_gate_scram):
+    """Length -1: an empty challenge asks for it, as PostgreSQL does."""
+    with Raw(new_gate_scram.port) as raw:
+        raw.send(startup_packet(user="app", database="app")).expect("R")
+        raw.send(msg("p", b"SCRAM-SHA-256\0\xff\xff\xff\xff"))
+        (challenge,) = raw.expect("R")
+        assert challenge.body == b"\0\0\0\x0b"
 
 
 def test_auth_file(new_gate):

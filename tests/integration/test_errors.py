@@ -77,7 +77,7 @@ def test_routing(gate, whole):
         raw.send(query("reset shardgate.tenant_id")).until_ready()
         raw.send(query("begin")).until_ready()
         raw.send(query("/* tenant_id=42 */ select 1")).until_ready()
-        check("TENANT_SEVERAL", error_of(raw, query("/* tenant_id=43 */ select 1")))
+        check("TENANT_SEVERAL", error_of(raw, query("/* tenant_id=42 */ select 1 /* tenant_id=43 */")))
         assert raw.until_ready()[-1].body == b"E"
         check("IN_FAILED_TRANSACTION", error_of(raw, query("select 1")))
         raw.until_ready()

@@ -41,7 +41,7 @@ alter table tenant_data alter shard set default '{name}';
 insert into whoami values ('{name}');
 insert into tenant_data (tenant_id, id, value)
   select t, i, 'value ' || i || ' of tenant ' || t
-    from unnest(array[{tenants}]) t, generate_series(1, 10) i;
+    from unnest(array[{tenants}]::bigint[]) t, generate_series(1, 10) i;
 """
 # The documented columns only, as an existing deployment may have them.
 BARE_DIRECTORY = """
@@ -103,9 +103,7 @@ class Servers:
 
     def _load_shard(self, cluster, number, name):
         tenants = ",".join(map(str, TENANTS.get(number, ())))
-        cluster.sql(FILL.format(name=name, tenants=tenants or "null::bigint"))
-        if not tenants:
-            cluster.sql("delete from tenant_data")
+        cluster.sql(FILL.format(name=name, tenants=tenants))
 
     # ---- changes of the directory ----
 
