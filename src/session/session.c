@@ -190,7 +190,7 @@ void session_fail(struct session *s, const struct error *e)
     if (s->state >= SESSION_CLOSING)
         return;
     session_log_refusal(s, e);
-    if (s->server)
+    if (s->welcomed)
         session_reply(s); /* what was answered before this */
     if (s->state >= SESSION_CLOSING)
         return;

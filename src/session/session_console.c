@@ -179,6 +179,7 @@ size_t session_console_input(struct session *s, const char *p, size_t n)
         if (got == WIRE_MORE || n - at < h.size)
             break;
         if (h.type == 'X') {
+            session_reply(s);
             session_end(s, "client terminated");
             return n;
         }

@@ -68,18 +68,6 @@ static enum verdict judge(struct session *s, const struct wire_header *h, const 
 
 static enum verdict look(struct session *s, const struct wire_header *h, const char *p, size_t n)
 {
-    if (!wire_frontend_known(h->type)) {
-        struct error e;
-        error_clear(&e);
-        error_set(&e, ERR_PROTOCOL, "message type 0x%02x from the client", (unsigned char)h->type);
-        error_detail(&e, "A message of type 0x%02x is not known.", (unsigned char)h->type);
-        session_fail(s, &e);
-        return VERDICT_ENDED;
-    }
-    if (h->type == 'X') {
-        session_end(s, "client terminated");
-        return VERDICT_ENDED;
-    }
     if (s->skip_to_sync && h->type != 'S')
         return VERDICT_DONE;
     if (needs_body(h->type)) {
@@ -113,9 +101,24 @@ static bool send_before(struct session *s, size_t had, const char *p, size_t len
     return ok;
 }
 
-static bool protocol_violation(struct session *s)
+/* Terminate, or no message at all (h NULL: its length is none). What came before it
+ * is still sent or answered, as it would be if it had come alone. */
+static bool stop(struct session *s, const struct wire_header *h, const char *p, size_t len)
 {
-    session_fail_code(s, ERR_PROTOCOL, "message length out of range");
+    struct error e;
+    if (s->server && !send_before(s, s->owner->prefix.len, p, len))
+        return false;
+    session_reply(s);
+    if (h && h->type == 'X') {
+        session_end(s, "client terminated");
+    } else if (h) {
+        error_clear(&e);
+        error_set(&e, ERR_PROTOCOL, "message type 0x%02x from the client", (unsigned char)h->type);
+        error_detail(&e, "A message of type 0x%02x is not known.", (unsigned char)h->type);
+        session_fail(s, &e);
+    } else {
+        session_fail_code(s, ERR_PROTOCOL, "message length out of range");
+    }
     return false;
 }
 
@@ -138,11 +141,13 @@ static bool one(struct session *s, const char *p, size_t n, size_t *from, size_t
     ssize_t got = wire_header(p + *at, n - *at, &h);
     if (got == WIRE_MORE)
         return false;
-    if (got == WIRE_BAD)
-        return protocol_violation(s);
+    if (got == WIRE_BAD || h.type == 'X' || !wire_frontend_known(h.type))
+        return stop(s, got == WIRE_BAD ? NULL : &h, p + *from, *at - *from);
     s->forward_skip = 0;
     size_t had = s->owner->prefix.len;
+    s->owner->unsent = *at > *from;
     enum verdict v = look(s, &h, p + *at, n - *at);
+    s->owner->unsent = false;
     if (v == VERDICT_MORE || v == VERDICT_ENDED)
         return false;
     bool added = s->owner->prefix.len > had;

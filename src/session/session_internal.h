@@ -157,6 +157,7 @@ struct sessions {
     struct ilist all, misses;
     size_t count, waiting;
     bool draining;
+    bool unsent; /* of the session that is looking at a message: messages before it have not left */
     bool timed; /* some timeout of sessions after login is set */
     struct session **slots; /* by slot of the id */
     uint32_t *free_slots;

@@ -86,6 +86,8 @@ void session_unlink(struct session *s)
 {
     struct server *server = s->server;
     bool is_clean = clean(s), whole = s->body_left == 0 || s->body_drop;
+    if (s->owner->unsent || s->owner->prefix.len)
+        whole = false; /* answers are expected to what the server has not got: of no use any longer */
     /* The server may go to another session before this returns: what is in the
      * worker's buffers is of this one. */
     buf_consume(&s->owner->prefix, s->owner->prefix.len);
