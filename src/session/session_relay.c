@@ -17,7 +17,7 @@
 struct relay {
     struct session *s;
     struct server *server;
-    const char *p;
+    char *p;
     size_t at, from; /* from..at is to be passed on */
     struct iovec out[RANGES];
     int count;
@@ -27,12 +27,13 @@ struct relay {
 
 static void cut(struct relay *r, size_t to)
 {
-    if (r->at > r->from) {
-        if (r->count == RANGES) { /* rare: many dropped messages in one read */
-            session_write(r->s, r->out, r->count);
-            r->count = 0;
-        }
-        r->out[r->count++] = (struct iovec){(char *)(uintptr_t)(r->p + r->from), r->at - r->from};
+    size_t len = r->at - r->from;
+    if (len && r->count == RANGES) { /* rare: many dropped messages in one read */
+        struct iovec *last = &r->out[RANGES - 1];
+        memmove((char *)last->iov_base + last->iov_len, r->p + r->from, len);
+        last->iov_len += len;
+    } else if (len) {
+        r->out[r->count++] = (struct iovec){r->p + r->from, len};
     }
     r->from = to;
 }
@@ -124,9 +125,12 @@ static void pop_if(struct server *server, char kind)
         expect_pop(&server->expect);
 }
 
-static bool content_matters(char type)
+/* Such a message is looked at when it is whole, unless it is too large for that. */
+static bool content_matters(const struct session *s, const struct wire_header *h)
 {
-    return type == 'Z' || type == 'S' || type == 'E';
+    if (h->size > WHOLE_MAX || h->size > s->owner->scratch_size)
+        return false;
+    return h->type == 'Z' || h->type == 'S' || h->type == 'E' || (h->type == 'C' && s->saved);
 }
 
 /* Takes note of one message; body is whole where content_matters. */
@@ -188,7 +192,7 @@ static bool scan(struct relay *r, size_t n)
         if (got == WIRE_BAD)
             return false;
         size_t there = n - r->at;
-        if (got == WIRE_MORE || (content_matters(h.type) && there < h.size && h.size <= WHOLE_MAX))
+        if (got == WIRE_MORE || (there < h.size && content_matters(r->s, &h)))
             break;
         bool skip = skips(expect_head(&server->expect), h.type);
         size_t take = there < h.size ? there : h.size;
@@ -252,19 +256,19 @@ static void after(struct relay *r)
         session_fail_code(s, ERR_SHUTTING_DOWN, "drain");
 }
 
-static void relay(struct session *s, struct server *server, const char *p, size_t n)
+static void relay(struct session *s, struct server *server, char *p, size_t n)
 {
     struct relay r = {.s = s, .server = server, .p = p};
     if (!scan(&r, n)) {
         server_lost(s, server, "the shard broke the protocol: message length out of range");
         return;
     }
-    if (r.lost) {
-        session_fail(s, &r.error);
-        return;
-    }
     if (!keep_rest(&r, n)) {
         server_lost(s, server, "out of memory for a message of the shard");
+        return;
+    }
+    if (r.lost) {
+        session_fail(s, &r.error);
         return;
     }
     after(&r);
