@@ -19,10 +19,11 @@ static void reply_error(struct session *s, const struct error *e, bool extended)
 static void on_done(struct console_call *c)
 {
     struct session *s = c->owner;
-    if (s) {
+    if (s)
+        s->call = NULL;
+    if (s && s->state == SESSION_CONSOLE_BUSY) { /* else it has been told to go meanwhile */
         struct buf *reply = &s->owner->reply;
         bool failed = c->reply.len && *buf_head(&c->reply) == 'E';
-        s->call = NULL;
         session_move(s, SESSION_CONSOLE);
         buf_append_str(reply, buf_str(&c->reply));
         if (s->console_simple)

@@ -68,6 +68,8 @@ static enum verdict judge(struct session *s, const struct wire_header *h, const 
 
 static enum verdict look(struct session *s, const struct wire_header *h, const char *p, size_t n)
 {
+    if (s->server && s->server->failed && h->type != 'S')
+        s->skip_to_sync = true; /* the server skips too; what would be answered here must not be */
     if (s->skip_to_sync && h->type != 'S')
         return VERDICT_DONE;
     if (needs_body(h->type)) {
@@ -103,12 +105,15 @@ static bool send_before(struct session *s, size_t had, const char *p, size_t len
 
 /* Terminate, or no message at all (h NULL: its length is none). What came before it
  * is still sent or answered, as it would be if it had come alone. */
-static bool stop(struct session *s, const struct wire_header *h, const char *p, size_t len)
+static bool stop(struct session *s, const struct wire_header *h, const char *p, size_t *from, size_t at)
 {
     struct error e;
-    if (s->server && !send_before(s, s->owner->prefix.len, p, len))
+    if (s->server && !send_before(s, s->owner->prefix.len, p + *from, at - *from))
         return false;
+    *from = at;
     session_reply(s);
+    if (s->out.len) /* again when the client has taken its answers */
+        return false;
     if (h && h->type == 'X') {
         session_end(s, "client terminated");
     } else if (h) {
@@ -142,7 +147,7 @@ static bool one(struct session *s, const char *p, size_t n, size_t *from, size_t
     if (got == WIRE_MORE)
         return false;
     if (got == WIRE_BAD || h.type == 'X' || !wire_frontend_known(h.type))
-        return stop(s, got == WIRE_BAD ? NULL : &h, p + *from, *at - *from);
+        return stop(s, got == WIRE_BAD ? NULL : &h, p, from, *at);
     s->forward_skip = 0;
     size_t had = s->owner->prefix.len;
     s->owner->unsent = *at > *from;

@@ -90,8 +90,10 @@ static void on_derived(struct work *w)
         struct error e;
         error_clear(&e);
         s->login->derive = NULL;
-        step(s, auth_resume(d->exchange, &s->owner->reply, &e), &e);
-        session_resume(s);
+        if (s->state < SESSION_CLOSING) { /* else it was too slow */
+            step(s, auth_resume(d->exchange, &s->owner->reply, &e), &e);
+            session_resume(s);
+        }
     }
     mem_free(d);
 }
