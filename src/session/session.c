@@ -160,8 +160,7 @@ static void finish(struct session *s, const char *why)
         stream_close(s->stream, on_test_stream_closed);
         loop_reap(ss->loop, &s->reap);
     }
-    if (ss->draining && ss->count == 0 && ss->hooks.drained)
-        ss->hooks.drained(ss->hooks.ctx);
+    sessions_tell_drained(ss);
 }
 
 void session_end(struct session *s, const char *why) { finish(s, why); }

@@ -163,7 +163,7 @@ enum verdict session_describe(struct session *s, struct str body)
     return VERDICT_DONE;
 }
 
-/* BEGIN, COMMIT or ROLLBACK kept here, while a server is linked: run there, by
+/* BEGIN, COMMIT, ROLLBACK or DISCARD ALL kept here, while a server is linked: run there, by
  * messages of ours of which the client sees only Execute's answer. */
 static enum verdict execute_on_server(struct session *s, const char *text)
 {
@@ -194,7 +194,7 @@ enum verdict session_execute(struct session *s, struct str body)
     }
     if (!session_quiet(s))
         return VERDICT_BLOCKED;
-    if (s->server && transaction_control(local->verb))
+    if (s->server && (transaction_control(local->verb) || local->verb == SQL_VERB_DISCARD_ALL))
         return execute_on_server(s, local->text);
     struct error e;
     error_clear(&e);

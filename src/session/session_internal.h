@@ -156,7 +156,7 @@ struct sessions {
     struct sessions_hooks hooks;
     struct ilist all, misses;
     size_t count, waiting;
-    bool draining;
+    bool draining, told_drained;
     bool unsent; /* of the session that is looking at a message: messages before it have not left */
     bool timed; /* some timeout of sessions after login is set */
     struct session **slots; /* by slot of the id */
@@ -182,6 +182,7 @@ void session_end(struct session *s, const char *why);
 void session_log_refusal(struct session *s, const struct error *e);
 void session_address(const struct session *s, char *to, size_t size);
 void session_watch(struct session *s); /* which events the client's stream needs now */
+void sessions_tell_drained(struct sessions *ss); /* if so, and once */
 void session_arm(struct session *s);   /* the deadline that fits the state */
 
 /* ---- session_io.c ---------------------------------------------------------- */

@@ -221,6 +221,10 @@ enum verdict session_function_call(struct session *s)
 {
     struct error e;
     error_clear(&e);
+    if (s->failed && !s->server) {
+        error_set(&e, ERR_IN_FAILED_TRANSACTION, "function call in a failed transaction");
+        return session_refuse(s, &e, false);
+    }
     enum verdict v = session_route(s, NULL, &e);
     if (v == VERDICT_DONE)
         return session_refuse(s, &e, false);

@@ -68,6 +68,32 @@ static void ready_for_query(struct relay *r, char status)
         session_end_transaction(s, s->rolled_back);
 }
 
+static bool expects_parse(const struct expect_queue *q)
+{
+    const struct expect *ring = q->cap ? q->items : q->inline_items;
+    uint32_t mask = (q->cap ? q->cap : (uint32_t)ARRAY_LEN(q->inline_items)) - 1;
+    for (uint32_t i = 0; i < q->count; i++) {
+        if (ring[(q->head + i) & mask].kind == 'P')
+            return true;
+    }
+    return false;
+}
+
+/* Extended: the server skips to the next Sync, and answers nothing before it. */
+static void skip_to_sync(struct session *s, struct server *server)
+{
+    bool parse = false;
+    struct expect *head;
+    s->copy_in = false;
+    while ((head = expect_head(&server->expect)) && head->kind != 'S' && head->kind != 'Q' && head->kind != 'F') {
+        parse |= head->kind == 'P';
+        expect_pop(&server->expect);
+    }
+    server->failed = head == NULL;
+    if (parse && !expects_parse(&server->expect))
+        s->unnamed = s->unbound = false; /* not parsed: no reason to keep the server */
+}
+
 static void error_response(struct relay *r, struct str body)
 {
     struct session *s = r->s;
@@ -92,11 +118,7 @@ static void error_response(struct relay *r, struct str body)
     }
     if (head->kind == 'Q' || head->kind == 'F' || head->kind == 'S')
         return;
-    /* Extended: the server skips to the next Sync, and answers nothing before it. */
-    s->copy_in = false;
-    while ((head = expect_head(&server->expect)) && head->kind != 'S' && head->kind != 'Q' && head->kind != 'F')
-        expect_pop(&server->expect);
-    server->failed = head == NULL;
+    skip_to_sync(s, server);
 }
 
 /* CopyInResponse to Execute: the Syncs that came behind it are ignored by the
@@ -145,6 +167,7 @@ static void note(struct relay *r, char type, struct str body)
     case 'T':
     case 'n': pop_if(server, 'D'); break;
     case 'C':
+        r->s->copy_in = false; /* its CopyDone may have been sent before we knew of the COPY */
         if (r->s->saved)
             r->s->rolled_back = body.len >= 8 && memcmp(body.ptr, "ROLLBACK", 8) == 0;
         pop_if(server, 'E');

@@ -107,7 +107,7 @@ static void bind_tenant(struct session *s, bool has_tenant, int64_t tenant, enum
 /* A linked session: the statement goes to its server if the tenant fits. */
 static enum verdict route_linked(struct session *s, bool has_tenant, int64_t tenant, enum route_source source, struct error *e)
 {
-    bool open = s->server->txn != 'I' || s->cycle || s->server->expect.count > 0;
+    bool open = s->server->txn != 'I' || s->cycle;
     if (has_tenant ? s->link_has_tenant && s->link_tenant == tenant : !s->link_has_tenant || open)
         return VERDICT_FORWARD;
     if (!session_quiet(s))

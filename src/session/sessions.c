@@ -304,29 +304,43 @@ void sessions_cancel(struct sessions *ss, struct cancel_key key)
     }
 }
 
-static void check_drained(struct sessions *ss)
+void sessions_tell_drained(struct sessions *ss)
 {
-    if (ss->draining && ss->count == 0 && ss->hooks.drained)
+    if (!ss->draining || ss->told_drained || ss->count > 0)
+        return;
+    ss->told_drained = true;
+    if (ss->hooks.drained)
         ss->hooks.drained(ss->hooks.ctx);
+}
+
+/* The end of one session may be the end of others: its server goes to them. */
+static void end_all(struct sessions *ss, bool at_rest_only, const char *cause)
+{
+    struct ilist todo, *node;
+    ilist_init(&todo);
+    while ((node = ilist_pop_front(&ss->all)) != NULL)
+        ilist_push_back(&todo, node);
+    while ((node = ilist_pop_front(&todo)) != NULL) {
+        struct session *s = container_of(node, struct session, in_owner);
+        ilist_push_back(&ss->all, node);
+        if (!at_rest_only || session_at_rest(s))
+            session_fail_code(s, ERR_SHUTTING_DOWN, cause);
+    }
 }
 
 void sessions_drain(struct sessions *ss)
 {
     ss->draining = true;
-    ILIST_EACH(node, &ss->all) {
-        struct session *s = container_of(node, struct session, in_owner);
-        if (session_at_rest(s))
-            session_fail_code(s, ERR_SHUTTING_DOWN, "drain");
-    }
-    check_drained(ss);
+    end_all(ss, true, "drain");
+    sessions_tell_drained(ss);
 }
 
 void sessions_shutdown(struct sessions *ss)
 {
     ss->draining = true;
-    ILIST_EACH(node, &ss->all)
-        session_fail_code(container_of(node, struct session, in_owner), ERR_SHUTTING_DOWN, "shutdown");
-    check_drained(ss);
+    ss->told_drained = false; /* the caller waits for it, also after a drain */
+    end_all(ss, false, "shutdown");
+    sessions_tell_drained(ss);
 }
 
 bool sessions_kill(struct sessions *ss, uint64_t session_id)
