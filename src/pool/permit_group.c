@@ -124,6 +124,8 @@ void groups_join(struct pool *p)
     buf_fini(&key);
     p->group[PERMIT_DATABASE] = join(ps, PERMIT_DATABASE, str_from(p->database), limit_of(p, PERMIT_DATABASE));
     p->group[PERMIT_USER] = join(ps, PERMIT_USER, str_from(p->user), limit_of(p, PERMIT_USER));
+    for (unsigned k = 0; k < PERMIT_KINDS; k++)
+        p->starving[k] = &p->group[k]->permit->starving;
 }
 
 void groups_leave(struct pool *p)

@@ -129,6 +129,7 @@ struct pool {
     struct node *node;
     struct pools *pools;
     struct group *group[PERMIT_KINDS];
+    const _Atomic uint64_t *starving[PERMIT_KINDS]; /* of each group's permit: read at each checkin */
     bool unpooled;       /* replication: a server serves one client */
     bool always_dirty;   /* session mode */
     bool retired;        /* not found any longer: closes as it empties */
@@ -252,6 +253,7 @@ struct pools {
     struct conf *conf;
     struct permits *permits;
     unsigned worker;
+    uint64_t others; /* bits of the other workers */
     struct pools_hooks hooks;
     struct map *map;
     uint64_t generation;
@@ -275,10 +277,11 @@ void pools_maybe_free(struct pools *ps);
 
 static inline uint64_t groups_others(const struct pool *p)
 {
-    uint64_t others = 0;
-    for (unsigned k = 0; k < PERMIT_KINDS; k++)
-        others |= permit_others_starving(p->group[k]->permit, p->pools->worker);
-    return others;
+    uint64_t any = atomic_load_explicit(p->starving[PERMIT_POOL], memory_order_relaxed) |
+                   atomic_load_explicit(p->starving[PERMIT_DATABASE], memory_order_relaxed) |
+                   atomic_load_explicit(p->starving[PERMIT_USER], memory_order_relaxed) |
+                   atomic_load_explicit(p->starving[PERMIT_SHARD], memory_order_relaxed);
+    return any & p->pools->others;
 }
 
 #endif

@@ -143,6 +143,7 @@ struct pools *pools_new(struct loop *l, const struct conf *c, struct permits *pe
     ps->conf = conf_ref((struct conf *)(uintptr_t)c);
     ps->permits = permits;
     ps->worker = worker;
+    ps->others = ~(UINT64_C(1) << worker);
     ps->generation = 1;
     if (hooks)
         ps->hooks = *hooks;
