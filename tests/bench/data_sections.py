@@ -94,7 +94,9 @@ def gate_on(stage, dbname, **options):
 
 
 def big_directory(stage, plan, dbname, bare=False):
-    stage.fill_directory(dbname, plan.daemon_tenants, bare=bare)
+    """Made by the first section that needs it."""
+    if not stage.cluster.sql("select 1 from pg_database where datname = %s", (dbname,), dbname="postgres"):
+        stage.fill_directory(dbname, plan.daemon_tenants, bare=bare)
 
 
 def daemon_map(book, stage, plan):
@@ -175,8 +177,7 @@ def loaded(gate, rate, seconds, act):
 
 
 def reload_section(book, stage, plan):
-    if not stage.cluster.sql("select from pg_database where datname = %s", (BIG,), dbname="postgres"):
-        big_directory(stage, plan, BIG)
+    big_directory(stage, plan, BIG)
     big_directory(stage, plan, BARE, bare=True)
     name = f"p99 while a map of {plan.daemon_tenants:,} is reloaded every second"
     cases = (("delta", "directory.sql", BIG), ("whole", "bare tables, read whole", BARE))

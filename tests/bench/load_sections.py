@@ -108,7 +108,7 @@ def calls_a_transaction(candidate, protocol, clients, session, seconds, folder):
 
 def system_calls(book, stage, plan):
     folder = util.scratch_folder("calls")
-    candidates = open_poolers(stage)[1:]
+    candidates = open_poolers(stage, two_workers=False)[1:]
     warm_up(candidates)
     limits = {"simple, 8 clients": 4.5, "simple, 64 clients": 4.2}
     for _ in range(plan.rounds):
@@ -164,7 +164,7 @@ def instructions(book, stage, plan):
     made = []
     for kind, as_postgres in ((scene.Bouncer, True), (scene.Gate, False)):
         tool = probe.Instructions(as_postgres)
-        extra = {"server_idle_timeout": 2} if as_postgres else {"server.idle_timeout": "2s"}
+        extra = {"server_idle_timeout": 2} if as_postgres else {"server.idle_timeout": "2s", "many_users": plan.pools}
         made.append((tool, kind(stage, prefix=tool.prefix, **extra)))
     cases = (("simple", 1), ("simple", 8), ("simple", 64), ("extended", 8))
     for pools, limit in ((1, 2500), (plan.pools, 2600)):
@@ -192,7 +192,7 @@ def instructions(book, stage, plan):
 
 def pools(book, stage, plan):
     """The same load, by one user, while 2,000 users' pools exist."""
-    made = [scene.Bouncer(stage, server_idle_timeout=2), scene.Gate(stage, **{"server.idle_timeout": "2s"})]
+    made = [scene.Bouncer(stage, server_idle_timeout=2), scene.Gate(stage, many_users=plan.pools, **{"server.idle_timeout": "2s"})]
     parts = ("CPU", "user CPU", "system CPU")
     values = {}
     warm_up(made, session=False)

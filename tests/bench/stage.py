@@ -77,7 +77,7 @@ class Stage:
                 c.execute(f"create database {dbname}")
         argv = [os.path.join(util.SOURCE, "tests/tools/make_directory"), "--tenants", str(tenants), "--shards", "1",
                 "--overrides", str(overrides),
-                "--conninfo", f"host=127.0.0.1 port={self.cluster.port} dbname=app"]
+                "--conninfo", f"host=127.0.0.1 port={self.cluster.port} dbname=app user=app"]
         util.run([*argv, *(["--bare"] if bare else []),
                   f"host={self.root} port={self.cluster.port} user={self.cluster.superuser} dbname={dbname}"],
                  timeout=1200)
@@ -166,11 +166,13 @@ class Gate(daemon.Gate, Candidate):
 
     startup_options = f"-c shardgate.tenant_id={TENANT}"
 
-    def __init__(self, stage, prefix=(), name="shardgate", **options):
+    def __init__(self, stage, prefix=(), name="shardgate", many_users=0, **options):
         self.prefix = prefix
         self.name = name
-        sessions = [{"name": "app_session", "server_database": "app", "pool_mode": "session"}]
-        super().__init__(stage, users=[], databases=sessions, **{**GATE, "auth.file": stage.users, **options})
+        sessions = [{"name": "app"}, {"name": "app_session", "server_database": "app", "pool_mode": "session"}]
+        # A user of the file gets the user of the shard's connection string, app; these keep their own.
+        users = [{"name": user_name(i + 1), "server_user": user_name(i + 1)} for i in range(many_users)]
+        super().__init__(stage, users=users, databases=sessions, **{**GATE, "auth.file": stage.users, **options})
         self.pid = self.process.pid
 
     def start(self, ready=True):
