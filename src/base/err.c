@@ -35,7 +35,9 @@ const struct err_info *err_info(enum err_code code)
 
 void error_clear(struct error *e)
 {
+    e->fatal = false;
     e->code = ERR_OK;
+    e->fatal = false;
     e->message[0] = e->detail[0] = e->hint[0] = e->sqlstate[0] = e->cause[0] = '\0';
 }
 
@@ -47,6 +49,7 @@ bool error_set(struct error *e, enum err_code code, const char *cause_fmt, ...)
     put_text(e->cause, sizeof(e->cause), cause_fmt, args);
     va_end(args);
     e->code = code;
+    e->fatal = false;
     e->message[0] = e->detail[0] = e->hint[0] = e->sqlstate[0] = '\0';
     return false;
 }

@@ -236,7 +236,7 @@ int daemon_run(struct conf *c)
     struct error e;
     error_clear(&e);
     signal(SIGPIPE, SIG_IGN);
-    d.users = auth_users_load(c, &e);
+    d.users = daemon_check_conf(c, &e) ? auth_users_load(c, &e) : NULL;
     if (!d.users || !daemon_open_log(c, &e) || !(d.loop = loop_new(&e))) {
         log_event(LOG_ERROR, "cannot start", log_err(&e));
         auth_users_unref(d.users);

@@ -41,6 +41,8 @@ void daemon_unlisten(struct daemon *d); /* removes the Unix socket's file */
 /* ---- daemon_reload.c --------------------------------------------------------- */
 /* Configuration and map, all or nothing; done on the control thread, later. */
 void daemon_reload(struct daemon *d, void (*done)(void *ctx, const struct error *e), void *ctx);
+/* What conf cannot check for itself: connection strings. */
+bool daemon_check_conf(const struct conf *c, struct error *e) MUST_CHECK;
 bool daemon_open_log(const struct conf *c, struct error *e) MUST_CHECK;
 
 /* ---- daemon_stop.c ------------------------------------------------------------- */

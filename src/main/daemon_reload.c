@@ -17,6 +17,17 @@ bool daemon_open_log(const struct conf *c, struct error *e)
     return error_set(e, ERR_CONFIG, "cannot open log.file %s", c->log_file);
 }
 
+bool daemon_check_conf(const struct conf *c, struct error *e)
+{
+    struct pqinfo info;
+    struct error why;
+    error_clear(&why);
+    if (!pqinfo_parse(&info, c->directory_connection, &why))
+        return error_set(e, ERR_CONFIG, "%s: directory.connection: %s", c->path, why.cause);
+    pqinfo_fini(&info);
+    return true;
+}
+
 static void report_restart(const struct conf *old, struct conf *fresh)
 {
     struct buf names;
@@ -32,12 +43,12 @@ static bool reload_conf(struct daemon *d, struct error *e)
     struct conf *fresh = conf_load(d->conf->path, e);
     if (!fresh)
         return false;
-    report_restart(d->conf, fresh);
-    struct auth_users *users = auth_users_load(fresh, e);
+    struct auth_users *users = daemon_check_conf(fresh, e) ? auth_users_load(fresh, e) : NULL;
     if (!users) {
         conf_unref(fresh);
         return false;
     }
+    report_restart(d->conf, fresh);
     if (!same_log(d->conf, fresh) && !daemon_open_log(fresh, e)) {
         auth_users_unref(users);
         conf_unref(fresh);

@@ -67,7 +67,7 @@ static int check(const char *path)
     error_clear(&e);
     buf_init(&problems, 0);
     struct conf *c = conf_check(path, &problems, &e);
-    struct auth_users *users = c ? auth_users_load(c, &e) : NULL;
+    struct auth_users *users = c && daemon_check_conf(c, &e) ? auth_users_load(c, &e) : NULL;
     if (!c && problems.len)
         fprintf(stderr, "%.*s", (int)problems.len, buf_head(&problems));
     else if (!users)

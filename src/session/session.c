@@ -197,6 +197,7 @@ void session_fail(struct session *s, const struct error *e)
     session_move(s, SESSION_CLOSING);
     buf_release_if_empty(&s->in);
     struct error fatal = *e;
+    fatal.fatal = true;
     struct buf *reply = &s->owner->reply;
     buf_consume(reply, reply->len);
     if (wire_put_error(reply, &fatal))

@@ -194,7 +194,8 @@ enum verdict session_execute(struct session *s, struct str body)
     }
     if (!session_quiet(s))
         return VERDICT_BLOCKED;
-    if (s->server && (transaction_control(local->verb) || local->verb == SQL_VERB_DISCARD_ALL))
+    if (s->server && (transaction_control(local->verb) || local->verb == SQL_VERB_DISCARD_ALL ||
+                      local->verb == SQL_VERB_RESET_ALL))
         return execute_on_server(s, local->text);
     struct error e;
     error_clear(&e);

@@ -109,7 +109,8 @@ bool session_is_local(const struct session *s, const struct sql_inspection *in)
     case SQL_VERB_ROLLBACK:
         return !s->server && (s->begin || s->profile->mode == CONF_MODE_TRANSACTION);
     case SQL_VERB_DISCARD_ALL:
-        return !s->server && !s->begin;
+    case SQL_VERB_RESET_ALL:
+        return !s->server && !s->begin && s->profile->mode == CONF_MODE_TRANSACTION;
     default:
         return false;
     }
@@ -175,6 +176,18 @@ static bool show_tenant(struct session *s, bool with_rows)
     return wire_put_data_row(reply, &value, 1) && wire_put_command_complete(reply, "SHOW");
 }
 
+/* START TRANSACTION has a tag of its own. */
+static bool says_start(const char *text)
+{
+    struct sql_lexer lx;
+    struct sql_token t;
+    sql_lexer_init(&lx, str_from(text), true);
+    do
+        t = sql_lexer_next(&lx);
+    while (t.kind == SQL_TOKEN_COMMENT || t.kind == SQL_TOKEN_LINE_COMMENT);
+    return str_eq_nocase(t.text, STR("start"));
+}
+
 static bool begin(struct session *s, const char *text)
 {
     struct buf *reply = &s->owner->reply;
@@ -185,7 +198,7 @@ static bool begin(struct session *s, const char *text)
         s->failed = false;
     }
     session_arm(s);
-    return wire_put_command_complete(reply, "BEGIN");
+    return wire_put_command_complete(reply, says_start(text) ? "START TRANSACTION" : "BEGIN");
 }
 
 static bool end(struct session *s, bool commit)
@@ -215,7 +228,7 @@ void session_end_transaction(struct session *s, bool rolled_back)
 
 /* No server holds anything of this session: what is left is the tenant, and the
  * parameters it has changed, which go back to those of its startup. */
-static bool discard_all(struct session *s, struct error *e)
+static bool forget_settings(struct session *s, const char *tag, struct error *e)
 {
     if (!route_reset(&s->tenant, NULL, e))
         return false;
@@ -233,7 +246,7 @@ static bool discard_all(struct session *s, struct error *e)
         params_unref(s->owner->pools, s->params);
         s->params = now;
     }
-    return wire_put_command_complete(&s->owner->reply, "DISCARD ALL");
+    return wire_put_command_complete(&s->owner->reply, tag);
 }
 
 bool session_run_local(struct session *s, enum sql_verb verb, const char *value, const char *begin_text, bool with_rows,
@@ -254,7 +267,8 @@ bool session_run_local(struct session *s, enum sql_verb verb, const char *value,
     case SQL_VERB_BEGIN: return begin(s, begin_text);
     case SQL_VERB_COMMIT: return end(s, true);
     case SQL_VERB_ROLLBACK: return end(s, false);
-    case SQL_VERB_DISCARD_ALL: return discard_all(s, e);
+    case SQL_VERB_DISCARD_ALL: return forget_settings(s, "DISCARD ALL", e);
+    case SQL_VERB_RESET_ALL: return forget_settings(s, "RESET", e);
     default: return error_set(e, ERR_INTERNAL, "statement is not local");
     }
 }

@@ -117,17 +117,28 @@ void session_pin(struct session *s, unsigned pins)
     s->pins |= pins;
 }
 
+/* RESET ALL and DISCARD ALL outside a transaction end pins, and the tenant goes
+ * back to that of the startup. The server stays dirty: it is reset with proof
+ * before it is anybody else's. */
+static void end_pins(struct session *s, unsigned ended)
+{
+    struct error ignored;
+    if (s->server->txn != 'I' || s->server->expect.count > 0)
+        return;
+    s->pins &= ~ended;
+    s->server->dirty = true;
+    error_clear(&ignored);
+    route_reset(&s->tenant, NULL, &ignored);
+}
+
 static void note_effects(struct session *s, const struct sql_inspection *in)
 {
-    struct server *server = s->server;
     unsigned pins = in->pins;
     if (in->statements == 1 && in->verb == SQL_VERB_RESET_ALL) {
         pins = 0;
-        s->pins &= ~(unsigned)(SQL_PIN_SET | SQL_PIN_SET_CONFIG);
-        server->dirty = true;
-    } else if (in->statements == 1 && in->verb == SQL_VERB_DISCARD_ALL && server->txn == 'I' && server->expect.count == 0) {
-        /* The pins end; the server stays dirty and is reset with proof before it is reused. */
-        s->pins &= PIN_SESSION;
+        end_pins(s, SQL_PIN_SET | SQL_PIN_SET_CONFIG);
+    } else if (in->statements == 1 && in->verb == SQL_VERB_DISCARD_ALL) {
+        end_pins(s, ~PIN_SESSION);
     }
     session_pin(s, pins);
 }

@@ -62,7 +62,6 @@ static enum verdict ask_directory(struct session *s, int64_t tenant)
         pool_unref(s->pool);
     s->pool = NULL;
     s->pool_tenant = tenant;
-    counter_add(ss->counters, COUNTER_MAP_MISSES, 1);
     session_move(s, SESSION_WAITING);
     ilist_push_back(&ss->misses, &s->in_misses);
     ss->hooks.lookup(ss->hooks.ctx, tenant);

@@ -143,7 +143,7 @@ bool wire_put_ready(struct buf *b, char status)
 
 bool wire_put_error(struct buf *b, const struct error *e)
 {
-    const char *severity = err_info(e->code)->severity == SEVERITY_FATAL ? "FATAL" : "ERROR";
+    const char *severity = e->fatal || err_info(e->code)->severity == SEVERITY_FATAL ? "FATAL" : "ERROR";
     size_t start = begin(b, 'E');
     put_field(b, 'S', str_from(severity));
     put_field(b, 'V', str_from(severity));
