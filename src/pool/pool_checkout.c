@@ -12,12 +12,13 @@
  */
 #include "pool_impl.h"
 
-static void dequeue(struct waiter *w)
+/* since_ns is 0 from here on: no longer one of the pool's waiters. */
+static void uncount(struct waiter *w)
 {
     struct pool *p = w->pool;
     ilist_remove(&w->node);
     deadline_disarm(&w->deadline);
-    w->pool = NULL;
+    w->since_ns = 0;
     p->node->waiting--;
     if (--p->waiting == 0) {
         ilist_remove(&p->in_queued);
@@ -25,6 +26,14 @@ static void dequeue(struct waiter *w)
         if (p->blocked)
             groups_wanted(p);
     }
+}
+
+static void dequeue(struct waiter *w)
+{
+    if (w->since_ns)
+        uncount(w);
+    ilist_remove(&w->node);
+    w->pool = NULL;
 }
 
 static void enqueue(struct pool *p, struct waiter *w)
@@ -166,13 +175,16 @@ void pool_fail(struct pool *p, const struct error *e)
     struct error copy = {0};
     if (e)
         copy = *e; /* a callback may lead to the next failure */
-    struct ilist todo, *link;
+    struct ilist todo, *link; /* aside: one that is told may queue again */
+    struct waiter *w;
     ilist_init(&todo);
-    while ((link = ilist_pop_front(&p->waiters)))
-        ilist_push_back(&todo, link);
+    while ((w = first_waiter(p))) {
+        uncount(w);
+        ilist_push_back(&todo, &w->node);
+    }
     pool_hold(p);
     while ((link = ilist_first(&todo))) {
-        struct waiter *w = container_of(link, struct waiter, node);
+        w = container_of(link, struct waiter, node);
         dequeue(w);
         w->done(w, NULL, e ? &copy : NULL);
     }

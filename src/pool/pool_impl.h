@@ -195,8 +195,8 @@ struct server_task {
     /* finished, and all that was read has been looked at. */
     void (*end)(struct server *s);
     bool rows, finished;
+    bool cancel_again;     /* abandoned while a cancel request was in flight */
     uint8_t phase;
-    bool identity_found;
     char error_state[6];   /* SQLSTATE of the last ErrorResponse, or "" */
     char error_text[200];
     char value[3][128];    /* columns of the last row, for the proof */

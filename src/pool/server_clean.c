@@ -160,6 +160,7 @@ static void stop(struct server *s)
         if (!expect_push(&s->expect, 'S', EXPECT_SKIP))
             b.failed = true;
     }
+    s->task->cancel_again = s->canceling; /* that one may strike something earlier */
     if (server_send(s, &b))
         server_cancel(s);
 }
@@ -186,6 +187,9 @@ void server_cancel_done(struct server *s)
         go_on(s);
     } else if (s->state == SERVER_CLEANING && s->task->phase == PHASE_DRAIN && s->expect.count == 0) {
         go_on(s);
+    } else if (s->state == SERVER_CLEANING && s->task->cancel_again) {
+        s->task->cancel_again = false;
+        server_cancel(s);
     } else {
         return;
     }

@@ -298,6 +298,48 @@ static void held_until_the_cancel_is_through(void **state)
     end();
 }
 
+static void abandoned_with_an_early_cancel(void **state)
+{
+    (void)state;
+    begin("");
+    struct client c;
+    client_get(&rig, &c, pool);
+    int pid = client_pid(&c);
+    client_send(&c, "SELECT 1");
+    server_cancel(c.server); /* strikes before the next statement is there, or not at all */
+    while (c.server->canceling)
+        rig_turn(&rig);
+    server_cancel(c.server);
+    usleep(100000); /* sent on its thread, its end not yet seen here */
+    client_send(&c, "SELECT pg_sleep(60)");
+    assert_true(c.server->canceling);
+    uint64_t began = clock_mono_ns();
+    abandon(&c, true);
+    expect_reused(pid);
+    assert_true(clock_mono_ns() - began < UINT64_C(5000000000));
+    end();
+}
+
+static void replication_is_not_pooled(void **state)
+{
+    (void)state;
+    rig_open(&rig, 1, "", conninfo);
+    struct pools *ps = rig.pools[0];
+    struct settings *settings = settings_get(ps, NULL, 0, REPLICATION_DATABASE);
+    struct pool_key key = {.shard = map_shard_at(rig.map, 0), .database = STR("app"), .user = STR("postgres"), .settings = settings,
+                           .mode = CONF_MODE_SESSION};
+    pool = pool_get(ps, &key);
+    struct client c;
+    client_get(&rig, &c, pool);
+    client_query(&rig, &c, "IDENTIFY_SYSTEM");
+    assert_string_equal(c.sqlstate, "");
+    assert_true(strlen(c.value) > 10); /* the system's identifier */
+    client_put(&c);
+    WAIT(&rig, pool->total == 0);
+    settings_unref(ps, settings);
+    end();
+}
+
 static void idle_takes_announcements(void **state)
 {
     (void)state;
@@ -353,6 +395,8 @@ int main(void)
         cmocka_unit_test(half_a_message_closes),
         cmocka_unit_test(unsent_bytes_are_sent_first),
         cmocka_unit_test(held_until_the_cancel_is_through),
+        cmocka_unit_test(abandoned_with_an_early_cancel),
+        cmocka_unit_test(replication_is_not_pooled),
         cmocka_unit_test(idle_takes_announcements),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -263,6 +263,68 @@ static void shard_stops_and_starts(void **state)
     rig_close(&r);
 }
 
+/* Told of a failure, asks again at once. */
+static void on_told(struct waiter *w, struct server *s, const struct error *e)
+{
+    struct client *c = container_of(w, struct client, waiter);
+    assert_null(s);
+    c->failed = e != NULL;
+    if (++c->answers < 3) {
+        /* The pool of a retired node would be looked up again; here it is in back-off. */
+        assert_null(pool_checkout((struct pool *)c->server, w));
+    }
+}
+
+static void asks_again_when_told(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct client c[3];
+    rig_open(&r, 1, "", "host=127.0.0.1 port=1 user=x dbname=y");
+    struct pool *p = rig_pool(&r, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        client_ask(&c[i], p);
+        c[i].waiter.done = on_told;
+        c[i].server = (struct server *)p;
+    }
+    for (unsigned i = 0; i < 3; i++)
+        WAIT(&r, c[i].answers == 3);
+    assert_int_equal(p->waiting, 0);
+    assert_int_equal(p->node->waiting, 0);
+    pool_unref(p);
+    rig_close(&r);
+}
+
+static void standby_is_refused(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct client c;
+    char command[600];
+    rig_open(&r, 1, "server: {login_retry: 100ms}", conninfo);
+    struct pool *p = rig_pool(&r, 0);
+    pg_ctl("-m fast stop");
+    snprintf(command, sizeof(command), "touch %s/data/standby.signal; chmod 666 %s/data/standby.signal", pg.folder, pg.folder);
+    assert_int_equal(system(command), 0);
+    pg_ctl("start");
+    ask_and_fail(&r, &c, p);
+    assert_int_equal(c.error.code, ERR_SHARD_STARTING);
+    assert_string_equal(error_sqlstate(&c.error), "57P03");
+    struct conf *lax = make_conf("server: {require_primary: no}");
+    pools_configure(r.pools[0], lax);
+    conf_unref(lax);
+    rig_run_for(&r, 200);
+    client_get(&r, &c, p);
+    assert_string_equal(client_query(&r, &c, "SELECT pg_is_in_recovery()"), "t");
+    client_put(&c);
+    pool_unref(p);
+    rig_close(&r);
+    pg_ctl("-m fast stop");
+    snprintf(command, sizeof(command), "rm %s/data/standby.signal", pg.folder);
+    assert_int_equal(system(command), 0);
+    pg_ctl("start");
+}
+
 static void closing_with_everything_open(void **state)
 {
     (void)state;
@@ -315,6 +377,8 @@ int main(void)
         cmocka_unit_test(killed_backend),
         cmocka_unit_test(closing_with_everything_open),
         cmocka_unit_test(shard_stops_and_starts),
+        cmocka_unit_test(asks_again_when_told),
+        cmocka_unit_test(standby_is_refused),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
