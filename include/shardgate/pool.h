@@ -37,7 +37,7 @@ struct settings {
     unsigned refs;
     unsigned count;
     enum settings_replication replication;
-    struct str options; /* as libpq's `options`: " -c name=value …" */
+    struct str options;     /* as libpq's `options`: " -c name=value …" */
     struct setting items[]; /* sorted by name, names lower case */
 };
 
@@ -56,9 +56,9 @@ enum param {
     PARAM_IS_SUPERUSER,
     PARAM_SESSION_AUTHORIZATION,
     PARAM_INTEGER_DATETIMES,
-    PARAM_READ_ONLY,       /* default_transaction_read_only */
-    PARAM_HOT_STANDBY,     /* in_hot_standby */
-    PARAM_SEARCH_PATH,     /* reported since PostgreSQL 18 */
+    PARAM_READ_ONLY,        /* default_transaction_read_only */
+    PARAM_HOT_STANDBY,      /* in_hot_standby */
+    PARAM_SEARCH_PATH,      /* reported since PostgreSQL 18 */
     PARAM_SCRAM_ITERATIONS, /* since 16 */
     PARAM__COUNT
 };
@@ -103,21 +103,26 @@ struct loop *pools_loop(const struct pools *ps);
 struct counters *pools_counters(struct pools *ps); /* the worker's */
 
 /* Interning; each returns a reference for the caller. */
-struct settings *settings_get(struct pools *ps, const struct setting *items, unsigned count, enum settings_replication r);
+struct settings *settings_get(struct pools *ps, const struct setting *items, unsigned count,
+                              enum settings_replication r);
 void settings_unref(struct pools *ps, struct settings *s);
 struct params *params_get(struct pools *ps, const struct str value[PARAM__COUNT]);
 struct params *params_with(struct pools *ps, const struct params *base, enum param which, struct str value);
-static inline struct params *params_ref(struct params *p) { p->refs++; return p; }
+static inline struct params *params_ref(struct params *p)
+{
+    p->refs++;
+    return p;
+}
 void params_unref(struct pools *ps, struct params *p);
 
 struct pool_key {
-    const struct map_shard *shard; /* of pools_map */
-    struct str database, user;     /* the client's; what the connection string names wins */
-    struct str password;           /* for the server; used where the string has none; ptr NULL: none */
+    const struct map_shard *shard;     /* of pools_map */
+    struct str database, user;         /* the client's; what the connection string names wins */
+    struct str password;               /* for the server; used where the string has none; ptr NULL: none */
     bool forced_database, forced_user; /* configured server_database / server_user: win over the string */
     struct settings *settings;
-    enum conf_pool_mode mode;      /* transaction or session */
-    int64_t size;                  /* permits for shard+database+user; 0: pool.size */
+    enum conf_pool_mode mode;           /* transaction or session */
+    int64_t size;                       /* permits for shard+database+user; 0: pool.size */
     int64_t database_limit, user_limit; /* max_server_connections; 0: none */
 };
 /* Finds or makes the pool; a reference for the caller. O(1). */
@@ -208,9 +213,9 @@ struct server {
     struct stream stream; /* while ACTIVE: `ready` and `owner` are the session's */
     struct pool *pool;
     struct pqconn *conn;
-    void *owner;          /* while ACTIVE */
+    void *owner; /* while ACTIVE */
     struct params *params;
-    struct buf out;       /* bytes the socket did not take; owner flushes while ACTIVE */
+    struct buf out; /* bytes the socket did not take; owner flushes while ACTIVE */
     /* Where the reader stands in the server's byte stream; the owner keeps both
      * while ACTIVE so that server_abandon can go on from there. `in` is the start
      * of a message that is not whole yet and was not passed on (at least a part of
@@ -220,18 +225,18 @@ struct server {
     uint32_t in_left;
     bool in_skip; /* the owner's: what in_left counts is dropped, not passed on */
     struct expect_queue expect;
-    uint8_t state;        /* enum server_state */
-    char txn;             /* 'I', 'T', 'E': last ReadyForQuery */
-    bool dirty;           /* holds a session's state: reset before reuse */
-    bool retire;          /* close at checkin: lifetime, RECONNECT, map change */
-    bool canceling;       /* a cancel request is in flight */
-    bool failed;          /* extended protocol: errored, server skips to Sync */
-    uint64_t id;          /* for SHOW SERVERS and logs */
+    uint8_t state;  /* enum server_state */
+    char txn;       /* 'I', 'T', 'E': last ReadyForQuery */
+    bool dirty;     /* holds a session's state: reset before reuse */
+    bool retire;    /* close at checkin: lifetime, RECONNECT, map change */
+    bool canceling; /* a cancel request is in flight */
+    bool failed;    /* extended protocol: errored, server skips to Sync */
+    uint64_t id;    /* for SHOW SERVERS and logs */
     /* private to pool from here */
-    bool streaming;          /* stream is open, or closing */
-    struct ilist in_pool;    /* pool->servers[state] */
-    struct deadline limit;   /* for proving and cleaning */
-    struct deadline idle;    /* looks every so often whether it was idle too long */
+    bool streaming;        /* stream is open, or closing */
+    struct ilist in_pool;  /* pool->servers[state] */
+    struct deadline limit; /* for proving and cleaning */
+    struct deadline idle;  /* looks every so often whether it was idle too long */
     struct deadline lifetime;
     uint64_t created_ms, arrived_ms, used_ms, expires_ms;
     struct server_task *task; /* what reads its answers while no client does */

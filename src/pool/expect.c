@@ -10,10 +10,7 @@
 #define EXPECT_INLINE ((uint32_t)ARRAY_LEN(((struct expect_queue *)0)->inline_items))
 #define EXPECT_MAX (1u << 20)
 
-static bool ends_in_ready(uint8_t kind)
-{
-    return kind == 'Q' || kind == 'F' || kind == 'S';
-}
+static bool ends_in_ready(uint8_t kind) { return kind == 'Q' || kind == 'F' || kind == 'S'; }
 
 static bool grow(struct expect_queue *q)
 {

@@ -62,7 +62,4 @@ struct hash_node *hash_index_first(const struct hash_index *x, uint64_t hash)
     return x->size ? same_hash(x->slots[hash & (x->size - 1)], hash) : NULL;
 }
 
-struct hash_node *hash_index_next(const struct hash_node *n)
-{
-    return same_hash(n->next, n->hash);
-}
+struct hash_node *hash_index_next(const struct hash_node *n) { return same_hash(n->next, n->hash); }

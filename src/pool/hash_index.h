@@ -18,10 +18,7 @@ struct hash_index { /* zero is empty */
 };
 
 uint64_t hash_bytes(uint64_t seed, const void *data, size_t len);
-static inline uint64_t hash_str(uint64_t seed, struct str s)
-{
-    return hash_bytes(seed, s.ptr, s.len);
-}
+static inline uint64_t hash_str(uint64_t seed, struct str s) { return hash_bytes(seed, s.ptr, s.len); }
 
 void hash_index_fini(struct hash_index *x); /* the nodes are their owners' */
 void hash_index_add(struct hash_index *x, struct hash_node *n, uint64_t hash);

@@ -6,10 +6,7 @@
 
 #include "pool_impl.h"
 
-static uint64_t hash_id(int16_t shard_id)
-{
-    return hash_bytes(0, &shard_id, sizeof(shard_id));
-}
+static uint64_t hash_id(int16_t shard_id) { return hash_bytes(0, &shard_id, sizeof(shard_id)); }
 
 static struct node_stats *stats_of(struct pools *ps, int16_t shard_id)
 {
@@ -46,10 +43,7 @@ static void grow_pool(struct pool *p, const void *arg)
     pool_grow(p);
 }
 
-static void fail_pool(struct pool *p, const void *e)
-{
-    pool_open_failed(p, e, false);
-}
+static void fail_pool(struct pool *p, const void *e) { pool_open_failed(p, e, false); }
 
 static void retire_pool(struct pool *p, const void *arg)
 {
@@ -124,10 +118,7 @@ void node_maybe_free(struct node *n)
     mem_free(n);
 }
 
-bool node_is(const struct node *n, const struct map_shard *shard)
-{
-    return strcmp(n->conninfo, shard->conninfo) == 0;
-}
+bool node_is(const struct node *n, const struct map_shard *shard) { return strcmp(n->conninfo, shard->conninfo) == 0; }
 
 void node_pause(struct node *n, bool paused)
 {
@@ -136,10 +127,7 @@ void node_pause(struct node *n, bool paused)
         each_pool(&n->queued, offsetof(struct pool, in_queued), serve_pool, NULL);
 }
 
-void node_reconnect(struct node *n)
-{
-    each_pool(&n->all, offsetof(struct pool, in_node), reconnect_pool, NULL);
-}
+void node_reconnect(struct node *n) { each_pool(&n->all, offsetof(struct pool, in_node), reconnect_pool, NULL); }
 
 bool node_parse(struct node *n, struct error *e)
 {
@@ -163,17 +151,8 @@ void node_failed(struct node *n, const struct error *e)
     each_pool(&n->queued, offsetof(struct pool, in_queued), fail_pool, e);
 }
 
-void node_grow(struct node *n)
-{
-    each_pool(&n->queued, offsetof(struct pool, in_queued), grow_pool, NULL);
-}
+void node_grow(struct node *n) { each_pool(&n->queued, offsetof(struct pool, in_queued), grow_pool, NULL); }
 
-int16_t node_shard_id(const struct node *n)
-{
-    return n->shard_id;
-}
+int16_t node_shard_id(const struct node *n) { return n->shard_id; }
 
-struct shard_stats *node_stats(struct node *n)
-{
-    return &n->stats->stats;
-}
+struct shard_stats *node_stats(struct node *n) { return &n->stats->stats; }

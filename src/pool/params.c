@@ -43,10 +43,7 @@ int param_find(struct str name)
     return -1;
 }
 
-static bool reported(struct str v)
-{
-    return v.ptr && v.len <= PARAM_VALUE_MAX;
-}
+static bool reported(struct str v) { return v.ptr && v.len <= PARAM_VALUE_MAX; }
 
 static uint64_t hash_values(const struct str v[PARAM__COUNT])
 {

@@ -145,10 +145,7 @@ void groups_set_limits(struct pool *p)
         group_serve(p->blocked);
 }
 
-bool groups_try(struct pool *p)
-{
-    return try_all(p, 0) == PERMIT_KINDS;
-}
+bool groups_try(struct pool *p) { return try_all(p, 0) == PERMIT_KINDS; }
 
 bool groups_acquire(struct pool *p)
 {
@@ -200,10 +197,7 @@ void groups_release(struct pool *p)
     p->refs--;
 }
 
-void groups_wanted(struct pool *p)
-{
-    unmark_if_fed(unblock(p));
-}
+void groups_wanted(struct pool *p) { unmark_if_fed(unblock(p)); }
 
 void groups_list_idle(struct pool *p)
 {
@@ -226,7 +220,7 @@ struct server *group_idle_server(struct group *g)
             ilist_push_back(&g->idle, node); /* another's turn next */
             return container_of(idle->prev, struct server, in_pool);
         }
-        p->idle_listed &= (uint8_t)~(1u << k);
+        p->idle_listed &= (uint8_t) ~(1u << k);
     }
     return NULL;
 }

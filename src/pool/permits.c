@@ -75,7 +75,7 @@ struct permits {
         struct pools *pools; /* NULL again when they are gone */
         struct loop *loop;
     } attached[PERMIT_WORKERS_MAX]; /* each of its own thread */
-    pthread_mutex_t lock; /* guards what follows, and permit.refs */
+    pthread_mutex_t lock;           /* guards what follows, and permit.refs */
     struct hash_index index;
 };
 
@@ -124,25 +124,16 @@ void permits_free(struct permits *p)
     mem_free(p);
 }
 
-unsigned permits_workers(const struct permits *p)
-{
-    return p->workers;
-}
+unsigned permits_workers(const struct permits *p) { return p->workers; }
 
 void permits_attach(struct permits *p, unsigned worker, struct pools *ps, struct loop *l)
 {
     p->attached[worker] = (struct attached){ps, l};
 }
 
-struct pools *permits_attached(const struct permits *p, unsigned worker)
-{
-    return p->attached[worker].pools;
-}
+struct pools *permits_attached(const struct permits *p, unsigned worker) { return p->attached[worker].pools; }
 
-struct loop *permits_loop(const struct permits *p, unsigned worker)
-{
-    return p->attached[worker].loop;
-}
+struct loop *permits_loop(const struct permits *p, unsigned worker) { return p->attached[worker].loop; }
 
 struct permit *permit_get(struct permits *p, enum permit_kind kind, struct str key, int64_t limit)
 {
@@ -188,10 +179,7 @@ void permit_unref(struct permits *p, struct permit *pm)
         mem_free(pm);
 }
 
-void permit_set_limit(struct permit *pm, int64_t limit)
-{
-    atomic_store(&pm->limit, limit);
-}
+void permit_set_limit(struct permit *pm, int64_t limit) { atomic_store(&pm->limit, limit); }
 
 unsigned permit_try_all(struct permit *const pm[PERMIT_KINDS], unsigned worker, int64_t extra)
 {

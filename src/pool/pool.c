@@ -8,7 +8,8 @@
 
 /* The content that makes two pools the same, in every worker of the process. The
  * password is not part of it: a changed one is taken over. */
-static bool make_id(struct buf *id, const struct node *n, const struct pool_key *key, const char *database, const char *user)
+static bool make_id(struct buf *id, const struct node *n, const struct pool_key *key, const char *database,
+                    const char *user)
 {
     id->off = id->len = 0;
     buf_printf(id, "%d %d %d", n->shard_id, (int)key->mode, (int)key->settings->replication);
@@ -95,11 +96,11 @@ static void drop_servers(struct pool *p, const char *why)
     static const enum server_state now[] = {SERVER_CONNECTING, SERVER_PROVING, SERVER_IDLE};
     static const enum server_state later[] = {SERVER_ACTIVE, SERVER_CLEANING, SERVER_HELD, SERVER_MOVING};
     for (unsigned i = 0; i < ARRAY_LEN(now); i++) {
-        ILIST_EACH(link, &p->servers[now[i]]) /* what is opened instead comes before them */
+        ILIST_EACH (link, &p->servers[now[i]]) /* what is opened instead comes before them */
             server_end(container_of(link, struct server, in_pool), LOG_DEBUG, why);
     }
     for (unsigned i = 0; i < ARRAY_LEN(later); i++) {
-        ILIST_EACH(link, &p->servers[later[i]])
+        ILIST_EACH (link, &p->servers[later[i]])
             container_of(link, struct server, in_pool)->retire = true;
     }
 }
@@ -195,17 +196,8 @@ void pool_unref(struct pool *p)
     pool_maybe_free(p);
 }
 
-struct node *pool_node(const struct pool *p)
-{
-    return p->node;
-}
+struct node *pool_node(const struct pool *p) { return p->node; }
 
-struct params *pool_params(const struct pool *p)
-{
-    return p->params;
-}
+struct params *pool_params(const struct pool *p) { return p->params; }
 
-enum conf_pool_mode pool_mode(const struct pool *p)
-{
-    return p->mode;
-}
+enum conf_pool_mode pool_mode(const struct pool *p) { return p->mode; }

@@ -174,7 +174,7 @@ void pool_fail(struct pool *p, const struct error *e)
 {
     struct error copy = {0};
     if (e)
-        copy = *e; /* a callback may lead to the next failure */
+        copy = *e;            /* a callback may lead to the next failure */
     struct ilist todo, *link; /* aside: one that is told may queue again */
     struct waiter *w;
     ilist_init(&todo);

@@ -20,7 +20,7 @@
 #define REFILL_MS 250u        /* how soon a pool below pool.min_size is filled */
 #define IDLE_LOOKS 8u         /* looks at an idle server within server.idle_timeout */
 #define LIFETIME_STEPS 8u     /* lifetimes are shorter by up to a tenth in steps */
-#define QUANTUM_MS 5u          /* a worker keeps a server so long before it goes to one that has none */
+#define QUANTUM_MS 5u         /* a worker keeps a server so long before it goes to one that has none */
 #define YIELD_MS 100u         /* a pool's clients wait so much longer than another's before it yields */
 #define BACKOFF_STEPS 5u      /* × 1, 2, 4, 8, 16 */
 #define SERVER_STATES (SERVER_CLOSING + 1u)
@@ -32,9 +32,9 @@
 struct backoff {
     unsigned failures; /* in a row; 0: none */
     uint64_t until_ms;
-    struct error *last; /* NULL when failures is 0 */
+    struct error *last;   /* NULL when failures is 0 */
     struct deadline wake; /* not before until_ms */
-    struct node *node; /* the owner: one of the two */
+    struct node *node;    /* the owner: one of the two */
     struct pool *pool;
 };
 bool backoff_now(const struct backoff *b, struct pools *ps);
@@ -61,8 +61,8 @@ void groups_set_limits(struct pool *p);
 bool groups_acquire(struct pool *p);
 /* The same without waiting. */
 bool groups_try(struct pool *p);
-void groups_release(struct pool *p); /* a server of it is gone */
-void groups_wanted(struct pool *p);  /* has no waiters any longer: does not starve */
+void groups_release(struct pool *p);   /* a server of it is gone */
+void groups_wanted(struct pool *p);    /* has no waiters any longer: does not starve */
 void groups_list_idle(struct pool *p); /* has an idle server, and is not in all lists of such */
 /* Worker to which s must go although waiters want it here, or, with `spare`, may
  * go since nobody does; -1: none. Its bit is cleared: send it something
@@ -74,7 +74,7 @@ struct server *group_idle_server(struct group *g); /* any; NULL: none here */
 bool groups_must_yield(const struct pool *p);
 /* One of our own pools starves for what an idle server of p holds. */
 bool groups_starve_here(const struct pool *p);
-void group_serve(struct group *g); /* a message for it has come: grow what starves */
+void group_serve(struct group *g);                    /* a message for it has come: grow what starves */
 void group_tell(struct pools *ps, struct permit *pm); /* there is room: nudge one other worker */
 static inline uint64_t groups_others(const struct pool *p);
 
@@ -91,16 +91,16 @@ struct node {
     struct pools *pools;
     struct node_stats *stats;
     char *conninfo;
-    struct pqinfo info;   /* parsed when first needed */
+    struct pqinfo info; /* parsed when first needed */
     bool parsed, paused, retired;
     int16_t shard_id;
-    unsigned servers;     /* in all states */
-    unsigned busy;        /* ACTIVE, CLEANING, HELD */
-    unsigned connecting;  /* CONNECTING, PROVING */
-    unsigned waiting;     /* clients */
-    uint64_t seen;        /* map generation: see pools_set_map */
-    struct ilist all;     /* pools: pool.in_node */
-    struct ilist queued;  /* pools with waiters: pool.in_queued */
+    unsigned servers;    /* in all states */
+    unsigned busy;       /* ACTIVE, CLEANING, HELD */
+    unsigned connecting; /* CONNECTING, PROVING */
+    unsigned waiting;    /* clients */
+    uint64_t seen;       /* map generation: see pools_set_map */
+    struct ilist all;    /* pools: pool.in_node */
+    struct ilist queued; /* pools with waiters: pool.in_queued */
     struct backoff backoff;
 };
 struct node *node_find(struct pools *ps, int16_t shard_id);
@@ -115,8 +115,8 @@ void node_pause(struct node *n, bool paused);
 void node_reconnect(struct node *n);
 /* Parses the connection string once; false if it cannot be parsed. */
 bool node_parse(struct node *n, struct error *e);
-void node_opened(struct node *n);                         /* a connection succeeded */
-void node_failed(struct node *n, const struct error *e);  /* in back-off now: fails waiters that nothing will serve */
+void node_opened(struct node *n);                        /* a connection succeeded */
+void node_failed(struct node *n, const struct error *e); /* in back-off now: fails waiters that nothing will serve */
 void node_grow(struct node *n);
 
 /* ---- pool: pool.c, pool_checkout.c --------------------------------------------- */
@@ -125,26 +125,26 @@ struct pool {
     struct ilist waiters;                /* FIFO */
     struct ilist servers[SERVER_STATES]; /* by state; IDLE: the last used first */
     unsigned count[SERVER_STATES];
-    unsigned waiting, total;             /* waiters; servers in all states */
+    unsigned waiting, total; /* waiters; servers in all states */
     struct node *node;
     struct pools *pools;
     struct group *group[PERMIT_KINDS];
     const _Atomic uint64_t *starving[PERMIT_KINDS]; /* of each group's permit: read at each checkin */
-    bool unpooled;       /* replication: a server serves one client */
-    bool always_dirty;   /* session mode */
-    bool retired;        /* not found any longer: closes as it empties */
-    bool used;           /* has been checked out: pool.min_size applies */
-    uint8_t idle_listed; /* bit k: linked in group[k]->idle */
-    struct group *blocked; /* the group it starves for */
+    bool unpooled;                                  /* replication: a server serves one client */
+    bool always_dirty;                              /* session mode */
+    bool retired;                                   /* not found any longer: closes as it empties */
+    bool used;                                      /* has been checked out: pool.min_size applies */
+    uint8_t idle_listed;                            /* bit k: linked in group[k]->idle */
+    struct group *blocked;                          /* the group it starves for */
     struct ilist in_starved, in_idle[PERMIT_KINDS];
     struct ilist in_node, in_queued, in_failing;
     struct deadline reserve; /* its clients have waited for pool.reserve_timeout */
     struct deadline refill;  /* below pool.min_size */
     unsigned refs;
-    struct params *params;   /* of the first fresh server */
+    struct params *params; /* of the first fresh server */
     struct settings *settings;
     struct hash_node in_index;
-    struct str id;           /* content that makes it the same pool, in every worker */
+    struct str id; /* content that makes it the same pool, in every worker */
     char *database, *user, *password;
     bool forced_database, forced_user;
     enum conf_pool_mode mode;
@@ -195,11 +195,11 @@ struct server_task {
     /* finished, and all that was read has been looked at. */
     void (*end)(struct server *s);
     bool rows, finished;
-    bool cancel_again;     /* abandoned while a cancel request was in flight */
+    bool cancel_again; /* abandoned while a cancel request was in flight */
     uint8_t phase;
-    char error_state[6];   /* SQLSTATE of the last ErrorResponse, or "" */
+    char error_state[6]; /* SQLSTATE of the last ErrorResponse, or "" */
     char error_text[200];
-    char value[3][128];    /* columns of the last row, for the proof */
+    char value[3][128]; /* columns of the last row, for the proof */
     bool has[3];
     struct handover *handover; /* while MOVING away */
 };
@@ -234,7 +234,8 @@ void server_cancel_done(struct server *s);
 
 /* server_io.c */
 bool server_send(struct server *s, struct buf *b); /* consumes b; false: s has been ended */
-void server_task_begin(struct server *s, void (*message)(struct server *, char, struct str), void (*end)(struct server *));
+void server_task_begin(struct server *s, void (*message)(struct server *, char, struct str),
+                       void (*end)(struct server *));
 void server_task_free(struct server *s);
 void server_feed(struct server *s, const char *data, size_t len);
 /* Messages that may come at any time: true if it was one and has been dealt with. */
@@ -259,14 +260,14 @@ struct pools {
     uint64_t generation;
     struct counters counters;
     struct hash_index settings, params, nodes, stats, index; /* index: pools by id */
-    struct ilist live, retired;  /* nodes */
-    struct buf scratch;          /* for a pool's id */
-    struct ilist failing;        /* pools whose waiters fail at the end of the turn */
+    struct ilist live, retired;                              /* nodes */
+    struct buf scratch;                                      /* for a pool's id */
+    struct ilist failing;                                    /* pools whose waiters fail at the end of the turn */
     struct post turn;
     bool turn_posted, paused_all;
     enum { POOLS_OPEN, POOLS_CLOSING, POOLS_CLOSED, POOLS_GONE } closing;
     unsigned pool_count, server_count;
-    unsigned starved;            /* pools of this worker that starve */
+    unsigned starved; /* pools of this worker that starve */
     uint64_t next_server_id, random;
     struct deadline_class wait, reserve, refill, idle, prove, clean;
     struct deadline_class lifetime[LIFETIME_STEPS], backoff[BACKOFF_STEPS];

@@ -51,10 +51,11 @@ static void fill(struct pool_info *i, const struct pool *p, uint64_t now_ms)
     }
 }
 
-static void report_servers(const struct pool *p, uint64_t now_ms, void (*fn)(void *ctx, const struct server_info *i), void *ctx)
+static void report_servers(const struct pool *p, uint64_t now_ms, void (*fn)(void *ctx, const struct server_info *i),
+                           void *ctx)
 {
     for (unsigned state = 0; state < SERVER_STATES; state++) {
-        ILIST_EACH(link, &p->servers[state]) {
+        ILIST_EACH (link, &p->servers[state]) {
             const struct server *s = container_of(link, struct server, in_pool);
             struct server_info i = {
                 .id = s->id,
@@ -88,17 +89,14 @@ bool pools_resume(struct pools *ps, int32_t shard)
     return each_node(ps, shard, node_pause, false);
 }
 
-bool pools_reconnect(struct pools *ps, int32_t shard)
-{
-    return each_node(ps, shard, reconnect, false);
-}
+bool pools_reconnect(struct pools *ps, int32_t shard) { return each_node(ps, shard, reconnect, false); }
 
 unsigned pools_active(const struct pools *ps, int32_t shard)
 {
     const struct ilist *const lists[] = {&ps->live, &ps->retired};
     unsigned busy = 0;
     for (unsigned i = 0; i < ARRAY_LEN(lists); i++) {
-        ILIST_EACH(link, lists[i]) {
+        ILIST_EACH (link, lists[i]) {
             const struct node *n = container_of(link, struct node, in_list);
             if (shard == SHARD_ALL || n->shard_id == shard)
                 busy += n->busy;
@@ -112,8 +110,8 @@ void pools_each(struct pools *ps, void (*fn)(void *ctx, const struct pool_info *
     const struct ilist *const lists[] = {&ps->live, &ps->retired};
     uint64_t now_ms = loop_now_ms(ps->loop);
     for (unsigned i = 0; i < ARRAY_LEN(lists); i++) {
-        ILIST_EACH(link, lists[i]) {
-            ILIST_EACH(in_node, &container_of(link, struct node, in_list)->all) {
+        ILIST_EACH (link, lists[i]) {
+            ILIST_EACH (in_node, &container_of(link, struct node, in_list)->all) {
                 struct pool_info info;
                 fill(&info, container_of(in_node, struct pool, in_node), now_ms);
                 fn(ctx, &info);
@@ -127,8 +125,8 @@ void pools_each_server(struct pools *ps, void (*fn)(void *ctx, const struct serv
     const struct ilist *const lists[] = {&ps->live, &ps->retired};
     uint64_t now_ms = loop_now_ms(ps->loop);
     for (unsigned i = 0; i < ARRAY_LEN(lists); i++) {
-        ILIST_EACH(link, lists[i]) {
-            ILIST_EACH(in_node, &container_of(link, struct node, in_list)->all)
+        ILIST_EACH (link, lists[i]) {
+            ILIST_EACH (in_node, &container_of(link, struct node, in_list)->all)
                 report_servers(container_of(in_node, struct pool, in_node), now_ms, fn, ctx);
         }
     }
@@ -136,7 +134,7 @@ void pools_each_server(struct pools *ps, void (*fn)(void *ctx, const struct serv
 
 void pools_each_node(struct pools *ps, void (*fn)(void *ctx, const struct node_info *i), void *ctx)
 {
-    ILIST_EACH(link, &ps->live) {
+    ILIST_EACH (link, &ps->live) {
         struct node *n = container_of(link, struct node, in_list);
         const struct error *last = n->backoff.last;
         struct node_info i = {
@@ -146,7 +144,9 @@ void pools_each_node(struct pools *ps, void (*fn)(void *ctx, const struct node_i
             .servers = n->servers,
             .waiting = n->waiting,
             .stats = node_stats(n),
-            .last_error = !last ? "" : last->cause[0] ? last->cause : error_text(last),
+            .last_error = !last            ? ""
+                          : last->cause[0] ? last->cause
+                                           : error_text(last),
         };
         fn(ctx, &i);
     }

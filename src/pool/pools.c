@@ -54,9 +54,9 @@ static void each_pool(struct pools *ps, void (*fn)(struct pool *p))
 {
     struct ilist *const lists[] = {&ps->live, &ps->retired};
     for (unsigned i = 0; i < ARRAY_LEN(lists); i++) {
-        ILIST_EACH(link, lists[i]) {
+        ILIST_EACH (link, lists[i]) {
             struct node *n = container_of(link, struct node, in_list);
-            ILIST_EACH(in_node, &n->all)
+            ILIST_EACH (in_node, &n->all)
                 fn(container_of(in_node, struct pool, in_node));
         }
     }
@@ -66,7 +66,7 @@ static void configure_pool(struct pool *p)
 {
     groups_set_limits(p);
     for (unsigned state = SERVER_IDLE; state < SERVER_MOVING; state++) {
-        ILIST_EACH(link, &p->servers[state]) {
+        ILIST_EACH (link, &p->servers[state]) {
             struct server *s = container_of(link, struct server, in_pool);
             server_arm_idle(s);
             server_arm_lifetime(s);
@@ -199,7 +199,7 @@ void pools_set_map(struct pools *ps, struct map *m)
         }
         n->seen = ps->generation;
     }
-    ILIST_EACH(link, &ps->live) {
+    ILIST_EACH (link, &ps->live) {
         struct node *n = container_of(link, struct node, in_list);
         if (n->seen != ps->generation)
             node_unlist(n);
@@ -209,22 +209,10 @@ void pools_set_map(struct pools *ps, struct map *m)
     retire_nodes(ps);
 }
 
-struct map *pools_map(const struct pools *ps)
-{
-    return ps->map;
-}
+struct map *pools_map(const struct pools *ps) { return ps->map; }
 
-uint64_t pools_generation(const struct pools *ps)
-{
-    return ps->generation;
-}
+uint64_t pools_generation(const struct pools *ps) { return ps->generation; }
 
-struct loop *pools_loop(const struct pools *ps)
-{
-    return ps->loop;
-}
+struct loop *pools_loop(const struct pools *ps) { return ps->loop; }
 
-struct counters *pools_counters(struct pools *ps)
-{
-    return &ps->counters;
-}
+struct counters *pools_counters(struct pools *ps) { return &ps->counters; }

@@ -18,15 +18,9 @@ static const uint32_t allowed[SERVER_STATES] = {
 
 /* From IDLE on it can be abandoned, cleaned and moved; what is new or moved in
  * becomes IDLE first, even if a waiter takes it at once. */
-static inline unsigned in_set(uint32_t set, unsigned state)
-{
-    return (set >> state) & 1u;
-}
+static inline unsigned in_set(uint32_t set, unsigned state) { return (set >> state) & 1u; }
 
-static void free_server(struct reap *r)
-{
-    mem_free(container_of(r, struct server, reap));
-}
+static void free_server(struct reap *r) { mem_free(container_of(r, struct server, reap)); }
 
 static inline void enter(struct server *s, enum server_state to)
 {
@@ -94,9 +88,9 @@ static void terminate(struct server *s)
 static void log_end(const struct server *s, enum log_level level, const char *why)
 {
     if (why)
-        log_event(level, "server closed", log_int("shard", s->pool->node->shard_id), log_str("database", s->pool->database),
-                  log_str("user", s->pool->user), log_int("server", s->id), log_str("state", server_state_name(s->state)),
-                  log_str("cause", why));
+        log_event(level, "server closed", log_int("shard", s->pool->node->shard_id),
+                  log_str("database", s->pool->database), log_str("user", s->pool->user), log_int("server", s->id),
+                  log_str("state", server_state_name(s->state)), log_str("cause", why));
 }
 
 void server_forget(struct server *s)
@@ -182,10 +176,7 @@ void server_end(struct server *s, enum log_level level, const char *why)
         server_finish(s);
 }
 
-void server_arm_idle(struct server *s)
-{
-    deadline_arm(&s->pool->pools->idle, &s->idle);
-}
+void server_arm_idle(struct server *s) { deadline_arm(&s->pool->pools->idle, &s->idle); }
 
 void server_arm_lifetime(struct server *s)
 {
@@ -295,10 +286,7 @@ void server_cancel(struct server *s)
         s->canceling = pqconn_cancel(s->conn, on_canceled, s);
 }
 
-int server_pid(const struct server *s)
-{
-    return s->conn ? pqconn_pid(s->conn) : 0;
-}
+int server_pid(const struct server *s) { return s->conn ? pqconn_pid(s->conn) : 0; }
 
 void server_note_parameter(struct server *s, struct str name, struct str value)
 {
@@ -310,15 +298,12 @@ void server_note_parameter(struct server *s, struct str name, struct str value)
     s->params = changed;
 }
 
-bool server_may_move(enum server_state from, enum server_state to)
-{
-    return fsm_allows(allowed, from, to);
-}
+bool server_may_move(enum server_state from, enum server_state to) { return fsm_allows(allowed, from, to); }
 
 const char *server_state_name(enum server_state state)
 {
     static const char *const names[SERVER_STATES] = {
-        [SERVER_CONNECTING] = "connecting", [SERVER_PROVING] = "proving", [SERVER_IDLE] = "idle",
+        [SERVER_CONNECTING] = "connecting", [SERVER_PROVING] = "proving",   [SERVER_IDLE] = "idle",
         [SERVER_ACTIVE] = "active",         [SERVER_CLEANING] = "cleaning", [SERVER_HELD] = "held",
         [SERVER_MOVING] = "moving",         [SERVER_CLOSING] = "closing",
     };

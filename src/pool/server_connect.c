@@ -89,8 +89,8 @@ void server_open_failed(struct server *s, const struct error *e)
     struct error failure = *e; /* it may live in the connection */
     const char *sqlstate = error_sqlstate(&failure);
     shard_add(node_stats(p->node), SHARD_CONNECT_FAILURES, 1);
-    log_event(LOG_WARN, "server connection failed", log_int("shard", p->node->shard_id), log_str("database", p->database),
-              log_str("user", p->user), log_err(&failure));
+    log_event(LOG_WARN, "server connection failed", log_int("shard", p->node->shard_id),
+              log_str("database", p->database), log_str("user", p->user), log_err(&failure));
     pool_hold(p);
     if (is_pools_own(sqlstate)) {
         backoff_fail(&p->backoff, p->pools, &failure);

@@ -174,7 +174,8 @@ void server_note_error(struct server *s, struct str body)
     }
 }
 
-void server_task_begin(struct server *s, void (*message)(struct server *, char, struct str), void (*end)(struct server *))
+void server_task_begin(struct server *s, void (*message)(struct server *, char, struct str),
+                       void (*end)(struct server *))
 {
     server_task_free(s);
     s->task = mem_zalloc(sizeof(*s->task));

@@ -18,7 +18,8 @@ enum phase { PHASE_PLACE, PHASE_IDENTITY };
 
 static const char place_query[] =
     "SELECT pg_catalog.current_database(), pg_catalog.pg_is_in_recovery(), "
-    "(SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+    "(SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) "
+    "c.relnamespace "
     "WHERE n.nspname OPERATOR(pg_catalog.=) 'shardgate' AND c.relname OPERATOR(pg_catalog.=) 'shard_identity')";
 static const char identity_query[] = "SELECT shard_id, (SELECT pg_catalog.count(*) FROM shardgate.shard_identity) "
                                      "FROM shardgate.shard_identity LIMIT 1";
@@ -51,8 +52,8 @@ static bool check_place(const struct server *s, struct error *e)
     if (!t->has[0] || !t->has[1])
         return error_set(e, ERR_SHARD_UNREACHABLE, "identity: the proof gave no row");
     if (c->server_identity && strcmp(t->value[0], s->pool->database) != 0)
-        return error_set(e, ERR_SHARD_UNREACHABLE, "identity: connected to database \"%s\" in place of \"%s\"", t->value[0],
-                         s->pool->database);
+        return error_set(e, ERR_SHARD_UNREACHABLE, "identity: connected to database \"%s\" in place of \"%s\"",
+                         t->value[0], s->pool->database);
     if (c->server_require_primary && strcmp(t->value[1], "f") != 0)
         return error_set(e, ERR_SHARD_STARTING, "the server is in recovery, a primary is required");
     return true;
@@ -63,20 +64,21 @@ static bool check_identity(const struct server *s, struct error *e)
     const struct server_task *t = s->task;
     int want = s->pool->node->shard_id;
     if (!t->has[0])
-        return error_set(e, ERR_SHARD_UNREACHABLE, "identity: table shardgate.shard_identity is empty, shard %d was meant", want);
+        return error_set(e, ERR_SHARD_UNREACHABLE,
+                         "identity: table shardgate.shard_identity is empty, shard %d was meant", want);
     if (strcmp(t->value[1], "1") != 0)
         return error_set(e, ERR_SHARD_UNREACHABLE, "identity: table shardgate.shard_identity has %s rows", t->value[1]);
     int64_t got;
     if (!str_to_i64(str_from(t->value[0]), &got) || got != want)
-        return error_set(e, ERR_SHARD_UNREACHABLE, "identity: the server says it is shard %s, shard %d was meant", t->value[0],
-                         want);
+        return error_set(e, ERR_SHARD_UNREACHABLE, "identity: the server says it is shard %s, shard %d was meant",
+                         t->value[0], want);
     return true;
 }
 
 static void refuse(struct server *s, const struct error *e)
 {
-    log_event(LOG_ERROR, "server refused", log_int("shard", s->pool->node->shard_id), log_str("database", s->pool->database),
-              log_err(e));
+    log_event(LOG_ERROR, "server refused", log_int("shard", s->pool->node->shard_id),
+              log_str("database", s->pool->database), log_err(e));
     server_open_failed(s, e);
 }
 

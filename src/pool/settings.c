@@ -24,10 +24,7 @@ static int compare_names(const void *a, const void *b)
     return c ? c : (x->name.ptr > y->name.ptr) - (x->name.ptr < y->name.ptr);
 }
 
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
+static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
 
 /* Copies names and values into `text` (names in lower case), then sorts; of two
  * settings of one name the later wins, as in PostgreSQL. */
@@ -112,7 +109,8 @@ static void make_options(struct settings *s)
     buf_fini(&b);
 }
 
-struct settings *settings_get(struct pools *ps, const struct setting *items, unsigned count, enum settings_replication r)
+struct settings *settings_get(struct pools *ps, const struct setting *items, unsigned count,
+                              enum settings_replication r)
 {
     struct settings_entry *e = new_entry(items, count, r);
     uint64_t hash = hash_settings(e->settings);

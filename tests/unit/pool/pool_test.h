@@ -24,22 +24,22 @@ struct rig {
 struct client {
     struct waiter waiter;
     struct server *server;
-    unsigned answers;        /* calls of done */
+    unsigned answers; /* calls of done */
     bool failed, sent_away;
     struct error error;
     struct buf in;
-    char value[256];         /* first column of the last row */
-    char sqlstate[6];        /* of the last error */
+    char value[256];  /* first column of the last row */
+    char sqlstate[6]; /* of the last error */
     bool lost;
 };
 
 /* Turns every loop of the rig until the condition holds, for 15 s at most. */
-#define WAIT(rig, condition)                                                             \
-    do {                                                                                 \
-        uint64_t give_up_ns = clock_mono_ns() + 15000000000u;                            \
-        while (!(condition) && clock_mono_ns() < give_up_ns)                             \
-            rig_turn(rig);                                                               \
-        assert_true(condition);                                                          \
+#define WAIT(rig, condition)                                  \
+    do {                                                      \
+        uint64_t give_up_ns = clock_mono_ns() + 15000000000u; \
+        while (!(condition) && clock_mono_ns() < give_up_ns)  \
+            rig_turn(rig);                                    \
+        assert_true(condition);                               \
     } while (0)
 
 static inline void rig_turn(struct rig *r)
@@ -67,7 +67,8 @@ static inline struct conf *make_conf(const char *yaml)
     struct error e;
     char text[2048];
     error_clear(&e);
-    snprintf(text, sizeof(text), "directory: {connection: 'host=127.0.0.1'}\nusers: [{name: app, password: x}]\n%s", yaml);
+    snprintf(text, sizeof(text), "directory: {connection: 'host=127.0.0.1'}\nusers: [{name: app, password: x}]\n%s",
+             yaml);
     struct conf *c = conf_parse("test", str_from(text), &e);
     if (!c)
         fail_msg("%s", e.cause);
@@ -78,8 +79,14 @@ static inline struct map *make_map(int16_t id, const char *conninfo)
 {
     struct error e;
     struct map_builder *b = map_builder_new(1);
-    struct map_shard s = {.id = id, .region = "USA", .conninfo = (char *)(uintptr_t)conninfo, .active = true, .primary = true,
-                          .has_range = true, .min = 1, .max = 100};
+    struct map_shard s = {.id = id,
+                          .region = "USA",
+                          .conninfo = (char *)(uintptr_t)conninfo,
+                          .active = true,
+                          .primary = true,
+                          .has_range = true,
+                          .min = 1,
+                          .max = 100};
     assert_true(map_builder_shard(b, &s, &e));
     struct map *m = map_builder_finish(b, NULL, (struct map_limits){100, 100}, &e);
     assert_non_null(m);
@@ -136,7 +143,8 @@ struct pool_want {
 static inline struct pool *rig_pool_for(struct rig *r, unsigned worker, struct pool_want want)
 {
     struct pools *ps = r->pools[worker];
-    struct setting setting = {STR("application_name"), want.application_name ? str_from(want.application_name) : STR("")};
+    struct setting setting = {STR("application_name"),
+                              want.application_name ? str_from(want.application_name) : STR("")};
     struct settings *settings = settings_get(ps, &setting, want.application_name ? 1 : 0, REPLICATION_NONE);
     struct pool_key key = {
         .shard = map_shard_at(pools_map(ps), 0),
@@ -270,9 +278,6 @@ static inline void client_put(struct client *c)
     server_checkin(s);
 }
 
-static inline int client_pid(const struct client *c)
-{
-    return server_pid(c->server);
-}
+static inline int client_pid(const struct client *c) { return server_pid(c->server); }
 
 #endif

@@ -4,10 +4,7 @@
 static struct pg_temp pg;
 static char conninfo[256];
 
-static void open_rig(struct rig *r, unsigned workers, const char *yaml)
-{
-    rig_open(r, workers, yaml, conninfo);
-}
+static void open_rig(struct rig *r, unsigned workers, const char *yaml) { rig_open(r, workers, yaml, conninfo); }
 
 static void connects_and_queries(void **state)
 {
@@ -114,10 +111,7 @@ static void waiters_are_served_in_order(void **state)
     rig_close(&r);
 }
 
-static unsigned servers_of(struct pool *p)
-{
-    return p->total;
-}
+static unsigned servers_of(struct pool *p) { return p->total; }
 
 static void size_is_kept_and_reserve_used_late(void **state)
 {
@@ -162,7 +156,7 @@ static void shard_limit_evicts_the_idle(void **state)
     assert_string_equal(client_query(&r, &c, "SELECT current_database()"), "postgres");
     assert_int_equal(servers_of(p), 1);
     client_put(&c);
-    client_ask(&a, p);     /* evicts q's idle one */
+    client_ask(&a, p); /* evicts q's idle one */
     WAIT(&r, a.server);
     client_put(&a);
     client_put(&b);
@@ -179,7 +173,10 @@ static void database_and_user_limits(void **state)
     open_rig(&r, 1, "");
     struct pools *ps = r.pools[0];
     struct settings *s = settings_get(ps, NULL, 0, REPLICATION_NONE);
-    struct pool_key key = {.shard = map_shard_at(r.map, 0), .database = STR("app"), .user = STR("postgres"), .settings = s,
+    struct pool_key key = {.shard = map_shard_at(r.map, 0),
+                           .database = STR("app"),
+                           .user = STR("postgres"),
+                           .settings = s,
                            .user_limit = 1};
     struct pool *p = pool_get(ps, &key);
     key.database = STR("postgres");

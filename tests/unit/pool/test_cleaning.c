@@ -181,7 +181,10 @@ static void abandoned_copy_in(void **state)
     client_query(&rig, &c, "CREATE TABLE IF NOT EXISTS copied (i int)");
     client_send(&c, "COPY copied FROM STDIN");
     rig_run_for(&rig, 100);
-    put_raw(&c, "d\0\0\0\6" "1\n", 7);
+    put_raw(&c,
+            "d\0\0\0\6"
+            "1\n",
+            7);
     abandon(&c, true);
     expect_reused(pid);
     client_get(&rig, &c, pool); /* before the server has even answered */
@@ -204,7 +207,8 @@ static void send_extended(struct client *c, const char *sql, bool sync)
     buf_append(&b, "B\0\0\0\x0c\0\0\0\0\0\0\0\0", 13);
     buf_append(&b, "E\0\0\0\x09\0\0\0\0\0", 10);
     struct expect_queue *q = &c->server->expect;
-    assert_true(expect_push(q, 'P', EXPECT_FORWARD) && expect_push(q, 'B', EXPECT_FORWARD) && expect_push(q, 'E', EXPECT_FORWARD));
+    assert_true(expect_push(q, 'P', EXPECT_FORWARD) && expect_push(q, 'B', EXPECT_FORWARD) &&
+                expect_push(q, 'E', EXPECT_FORWARD));
     if (sync)
         assert_true(wire_put_sync(&b) && expect_push(q, 'S', EXPECT_FORWARD));
     else
@@ -221,8 +225,9 @@ static void abandoned_pipeline(void **state)
     client_get(&rig, &c, pool);
     int pid = client_pid(&c);
     client_query(&rig, &c, "CREATE TABLE IF NOT EXISTS copied (i int)");
-    static const char *const statements[] = {"SELECT pg_sleep(60)", "SELECT 1", "SELECT 1/0", "COPY copied FROM STDIN",
-                                             "INSERT INTO copied VALUES (1)", "COPY copied TO STDOUT"};
+    static const char *const statements[] = {
+        "SELECT pg_sleep(60)",  "SELECT 1", "SELECT 1/0", "COPY copied FROM STDIN", "INSERT INTO copied VALUES (1)",
+        "COPY copied TO STDOUT"};
     for (unsigned i = 0; i < ARRAY_LEN(statements); i++) {
         for (unsigned mode = 0; mode < 4; mode++) {
             send_extended(&c, statements[i], mode & 1);
@@ -245,7 +250,10 @@ static void half_a_message_closes(void **state)
     begin("");
     struct client c;
     client_get(&rig, &c, pool);
-    put_raw(&c, "Q\0\0\0\x20" "DROP TABLE IF", 18);
+    put_raw(&c,
+            "Q\0\0\0\x20"
+            "DROP TABLE IF",
+            18);
     abandon(&c, false);
     WAIT(&rig, pool->total == 0);
     assert_int_equal(node_stats(pool_node(pool))->v[SHARD_SERVERS_LOST], 0);
@@ -326,7 +334,10 @@ static void replication_is_not_pooled(void **state)
     rig_open(&rig, 1, "", conninfo);
     struct pools *ps = rig.pools[0];
     struct settings *settings = settings_get(ps, NULL, 0, REPLICATION_DATABASE);
-    struct pool_key key = {.shard = map_shard_at(rig.map, 0), .database = STR("app"), .user = STR("postgres"), .settings = settings,
+    struct pool_key key = {.shard = map_shard_at(rig.map, 0),
+                           .database = STR("app"),
+                           .user = STR("postgres"),
+                           .settings = settings,
                            .mode = CONF_MODE_SESSION};
     pool = pool_get(ps, &key);
     struct client c;

@@ -7,8 +7,9 @@ static char conninfo[256], tcp_conninfo[256];
 static void psql(const char *database, const char *sql)
 {
     char command[1024];
-    snprintf(command, sizeof(command), "psql -qX -v ON_ERROR_STOP=1 -h '%s' -p %d -U postgres -d %s -c \"%s\" >/dev/null",
-             pg.folder, pg.port, database, sql);
+    snprintf(command, sizeof(command),
+             "psql -qX -v ON_ERROR_STOP=1 -h '%s' -p %d -U postgres -d %s -c \"%s\" >/dev/null", pg.folder, pg.port,
+             database, sql);
     assert_int_equal(system(command), 0);
 }
 
@@ -20,10 +21,7 @@ static void ask_and_fail(struct rig *r, struct client *c, struct pool *p)
     assert_true(c->failed);
 }
 
-static uint64_t stat_of(struct pool *p, enum shard_counter which)
-{
-    return node_stats(pool_node(p))->v[which];
-}
+static uint64_t stat_of(struct pool *p, enum shard_counter which) { return node_stats(pool_node(p))->v[which]; }
 
 static void dead_port_backs_off(void **state)
 {
@@ -113,11 +111,13 @@ static void wrong_password_is_the_pools_own(void **state)
     assert_int_equal(stat_of(bad, SHARD_CONNECT_FAILURES), 1);
     /* Another database of the shard does well. */
     psql("postgres", "CREATE DATABASE other OWNER app");
-    struct pool *good = rig_pool_for(&r, 0, (struct pool_want){.user = "app", .database = "other", .password = "s'ec\\ret"});
+    struct pool *good =
+        rig_pool_for(&r, 0, (struct pool_want){.user = "app", .database = "other", .password = "s'ec\\ret"});
     client_get(&r, &c, good);
     assert_string_equal(client_query(&r, &c, "SELECT current_user"), "app");
     client_put(&c);
-    struct pool *none = rig_pool_for(&r, 0, (struct pool_want){.user = "app", .database = "nowhere", .password = "s'ec\\ret"});
+    struct pool *none =
+        rig_pool_for(&r, 0, (struct pool_want){.user = "app", .database = "nowhere", .password = "s'ec\\ret"});
     ask_and_fail(&r, &c, none);
     assert_string_equal(error_sqlstate(&c.error), "3D000");
     pool_unref(bad);
@@ -186,9 +186,10 @@ static void search_path_does_not_fool_the_proof(void **state)
     (void)state;
     struct rig r;
     struct client c;
-    psql("app", "CREATE SCHEMA evil; CREATE FUNCTION evil.pg_is_in_recovery() RETURNS bool LANGUAGE sql AS 'SELECT true';"
-                "CREATE FUNCTION evil.eq(name, text) RETURNS bool LANGUAGE sql AS 'SELECT true';"
-                "CREATE OPERATOR evil.= (LEFTARG = name, RIGHTARG = text, FUNCTION = evil.eq)");
+    psql("app",
+         "CREATE SCHEMA evil; CREATE FUNCTION evil.pg_is_in_recovery() RETURNS bool LANGUAGE sql AS 'SELECT true';"
+         "CREATE FUNCTION evil.eq(name, text) RETURNS bool LANGUAGE sql AS 'SELECT true';"
+         "CREATE OPERATOR evil.= (LEFTARG = name, RIGHTARG = text, FUNCTION = evil.eq)");
     char with_path[300];
     snprintf(with_path, sizeof(with_path), "%s options='-c search_path=evil,pg_catalog'", conninfo);
     rig_open(&r, 1, "", with_path);
@@ -232,7 +233,9 @@ static void killed_backend(void **state)
 static void pg_ctl(const char *what)
 {
     char command[600];
-    snprintf(command, sizeof(command), "cd /; %s $(ls -d /usr/lib/postgresql/*/bin | tail -1)/pg_ctl -D %s/data -l %s/data/server.log -w %s >/dev/null",
+    snprintf(command, sizeof(command),
+             "cd /; %s $(ls -d /usr/lib/postgresql/*/bin | tail -1)/pg_ctl -D %s/data -l %s/data/server.log -w %s "
+             ">/dev/null",
              geteuid() == 0 ? "runuser -u postgres --" : "", pg.folder, pg.folder, what);
     assert_int_equal(system(command), 0);
 }
@@ -304,7 +307,8 @@ static void standby_is_refused(void **state)
     rig_open(&r, 1, "server: {login_retry: 100ms}", conninfo);
     struct pool *p = rig_pool(&r, 0);
     pg_ctl("-m fast stop");
-    snprintf(command, sizeof(command), "touch %s/data/standby.signal; chmod 666 %s/data/standby.signal", pg.folder, pg.folder);
+    snprintf(command, sizeof(command), "touch %s/data/standby.signal; chmod 666 %s/data/standby.signal", pg.folder,
+             pg.folder);
     assert_int_equal(system(command), 0);
     pg_ctl("start");
     ask_and_fail(&r, &c, p);

@@ -21,7 +21,10 @@ static void free_pools(struct pools *ps)
     mem_free(ps);
 }
 
-#define SETTING(n, v) {{(n), sizeof(n) - 1}, {(v), sizeof(v) - 1}}
+#define SETTING(n, v)                                \
+    {                                                \
+        {(n), sizeof(n) - 1}, { (v), sizeof(v) - 1 } \
+    }
 
 static void settings_are_one_object(void **state)
 {
@@ -143,9 +146,9 @@ static void names_are_found(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(settings_are_one_object),  cmocka_unit_test(settings_values_are_escaped),
+        cmocka_unit_test(settings_are_one_object),      cmocka_unit_test(settings_values_are_escaped),
         cmocka_unit_test(many_settings_with_few_names), cmocka_unit_test(params_are_one_object),
-        cmocka_unit_test(huge_param_is_not_kept),   cmocka_unit_test(names_are_found),
+        cmocka_unit_test(huge_param_is_not_kept),       cmocka_unit_test(names_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

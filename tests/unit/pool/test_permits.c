@@ -74,7 +74,7 @@ static void bits_are_claimed_in_turns(void **state)
     assert_int_equal(permit_claim(pm, 63), 0);
     assert_int_equal(permit_claim(pm, 5), 63);
     assert_false(permit_unmark(pm, 5));
-    assert_int_equal(permit_share(pm, 7), 3);  /* 10 among 4 */
+    assert_int_equal(permit_share(pm, 7), 3); /* 10 among 4 */
     assert_int_equal(permit_share(pm, 0), 10);
     permit_set_limit(pm, 1);
     assert_int_equal(permit_share(pm, 1), 1);
@@ -183,8 +183,8 @@ static void last_kind_is_exhausted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_content_is_one_permit),  cmocka_unit_test(all_or_none),
-        cmocka_unit_test(bits_are_claimed_in_turns),   cmocka_unit_test(one_permit_for_four_threads),
+        cmocka_unit_test(same_content_is_one_permit), cmocka_unit_test(all_or_none),
+        cmocka_unit_test(bits_are_claimed_in_turns),  cmocka_unit_test(one_permit_for_four_threads),
         cmocka_unit_test(last_kind_is_exhausted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
