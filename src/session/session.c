@@ -189,6 +189,10 @@ void session_fail(struct session *s, const struct error *e)
     if (s->state >= SESSION_CLOSING)
         return;
     session_log_refusal(s, e);
+    if (session_inside_message(s)) {
+        session_end(s, error_text(e));
+        return;
+    }
     if (s->welcomed)
         session_reply(s); /* what was answered before this */
     if (s->state >= SESSION_CLOSING)

@@ -243,6 +243,12 @@ enum verdict session_flush_message(struct session *s);
 enum verdict session_refuse(struct session *s, const struct error *e, bool extended);
 /* Waits until the server has answered all that was sent. True: it has. */
 bool session_quiet(struct session *s);
+/* The client has got the head of a message of the server's and waits for the rest:
+ * what is written to it now would be taken for that. */
+static inline bool session_inside_message(const struct session *s)
+{
+    return s->server && s->server->in_left && !s->server->in_skip;
+}
 /* Would this text be answered here? Sets *e on a command that may not be given now. */
 bool session_is_local(const struct session *s, const struct sql_inspection *in);
 /* Runs a local command; appends rows and CommandComplete (no ReadyForQuery) to

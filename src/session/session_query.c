@@ -30,7 +30,7 @@ char session_status(const struct session *s)
 
 bool session_quiet(struct session *s)
 {
-    if (!s->server || s->server->expect.count == 0)
+    if (!s->server || (s->server->expect.count == 0 && !session_inside_message(s)))
         return true;
     s->barrier = true;
     /* Unsynced extended messages are answered only when asked for. */
@@ -44,8 +44,10 @@ static bool poison(struct session *s, bool extended)
 {
     struct buf *prefix = &s->owner->prefix;
     struct str text = STR("shardgate_refused_a_statement");
-    if (extended)
+    if (extended) {
+        s->cycle = true; /* the client's Sync ends it on the server */
         return wire_put_parse(prefix, text) && session_expect(s, 'P', EXPECT_REFUSE);
+    }
     return wire_put_query(prefix, text) && session_expect(s, 'Q', EXPECT_REFUSE);
 }
 

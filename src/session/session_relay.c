@@ -217,7 +217,7 @@ static bool scan(struct relay *r, size_t n)
         size_t there = n - r->at;
         if (got == WIRE_MORE || (there < h.size && content_matters(r->s, &h)))
             break;
-        bool skip = skips(expect_head(&server->expect), h.type);
+        bool skip = r->lost || skips(expect_head(&server->expect), h.type);
         size_t take = there < h.size ? there : h.size;
         note(r, h.type, (struct str){r->p + r->at + WIRE_HEADER, take - WIRE_HEADER});
         if (skip)
@@ -234,10 +234,11 @@ static void server_lost(struct session *s, struct server *server, const char *ca
 {
     struct error e;
     error_clear(&e);
+    bool inside = session_inside_message(s);
     s->server = NULL;
     server->owner = NULL;
     server_close(server, cause);
-    if (s->fatal_seen) { /* the server has said why */
+    if (s->fatal_seen || inside) { /* the server has said why; or it cannot be said */
         session_end(s, cause);
         return;
     }
@@ -264,7 +265,7 @@ static void after(struct relay *r)
         params_unref(s->owner->pools, s->params);
         s->params = params_ref(r->server->params);
     }
-    if (s->barrier && r->server->expect.count == 0) {
+    if (s->barrier && r->server->expect.count == 0 && !session_inside_message(s)) {
         s->barrier = false;
         wake = true;
     }
@@ -282,19 +283,21 @@ static void after(struct relay *r)
 static void relay(struct session *s, struct server *server, char *p, size_t n)
 {
     struct relay r = {.s = s, .server = server, .p = p};
-    if (!scan(&r, n)) {
+    bool sound = scan(&r, n), kept = sound && keep_rest(&r, n);
+    if (kept && !r.lost) {
+        after(&r);
+        return;
+    }
+    cut(&r, r.at);
+    session_write(s, r.out, r.count);
+    if (s->state >= SESSION_CLOSING)
+        return;
+    if (!sound)
         server_lost(s, server, "the shard broke the protocol: message length out of range");
-        return;
-    }
-    if (!keep_rest(&r, n)) {
+    else if (!kept)
         server_lost(s, server, "out of memory for a message of the shard");
-        return;
-    }
-    if (r.lost) {
+    else
         session_fail(s, &r.error);
-        return;
-    }
-    after(&r);
 }
 
 static void read_server(struct session *s, struct server *server)
