@@ -137,6 +137,8 @@ void check_text(struct peer *c, const char *part, const char *file, int line);
 #define gets(p, messages) check_gets((p), (messages), __FILE__, __LINE__)
 #define gets_nothing(p) check_gets((p), "", __FILE__, __LINE__)
 #define is_free(s) check_fate((s), FATE_FREE, __FILE__, __LINE__)
+/* What becomes of a server after a transaction: in session mode it stays. */
+#define goes_back(s) check_fate((s), (s)->flow->session_mode ? FATE_LINKED : FATE_FREE, __FILE__, __LINE__)
 #define is_linked(s) check_fate((s), FATE_LINKED, __FILE__, __LINE__)
 #define is_abandoned(s) check_fate((s), FATE_ABANDONED_WHOLE, __FILE__, __LINE__)
 #define is_abandoned_in_message(s) check_fate((s), FATE_ABANDONED_CUT, __FILE__, __LINE__)
@@ -161,8 +163,18 @@ void flow_play(void **talk); /* a cmocka test: its state is the talk */
                          &(struct talk){#conversation, conversation, __VA_ARGS__}})
 #define TALK(name, yaml) TALK_(name, yaml, false, false)        /* transaction mode */
 #define TALK_SESSION(name, yaml) TALK_(name, yaml, true, false) /* session mode */
-#define TALK_ONCE(name, yaml) TALK_(name, yaml, false, true)    /* not in every way */
+#define TALK_BOTH(name, yaml) TALK(name, yaml), TALK_SESSION(name, yaml)
+#define TALK_ONCE(name, yaml) TALK_(name, yaml, false, true) /* not in every way */
 #define TALK_SESSION_ONCE(name, yaml) TALK_(name, yaml, true, true)
+/* One argument chooses conversations by name, with * and ?. */
+#define FLOW_MAIN(...)                                    \
+    int main(int argc, char **argv)                       \
+    {                                                     \
+        const struct CMUnitTest tests[] = {__VA_ARGS__};  \
+        if (argc > 1)                                     \
+            cmocka_set_test_filter(argv[1]);              \
+        return cmocka_run_group_tests(tests, NULL, NULL); \
+    }
 
 /* ---- text and bytes: flow_text.c ----------------------------------------------- */
 
