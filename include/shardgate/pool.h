@@ -254,7 +254,7 @@ void server_abandon(struct server *s, bool whole);
 /* Lost or unusable: closes; the caller is rid of it. cause is for the log, once. */
 void server_close(struct server *s, const char *cause);
 /* Cancels what runs on it now, for its owner; the server is not reused before
- * the request is through. */
+ * the request is through. Counts CANCELS_SENT. */
 void server_cancel(struct server *s);
 int server_pid(const struct server *s);
 /* Takes in a ParameterStatus: updates s->params. */
