@@ -82,8 +82,8 @@ def test_routing(gate, whole):
         check("IN_FAILED_TRANSACTION", error_of(raw, query("select 1")))
         raw.until_ready()
         raw.send(query("rollback")).until_ready()
-    with raw_client(gate, 2042, user="limited") as raw:
-        check("TENANT_FORBIDDEN", error_of(raw, LOOK))
+    with raw_client(gate, user="limited") as raw:
+        check("TENANT_FORBIDDEN", error_of(raw, query("/* tenant_id=1042 */ select 1")))
     whole.dsql("update shard_config set is_active = false where shard_id = 3")
 
     def inactive():

@@ -18,7 +18,8 @@ DAEMON = os.path.join(util.BUILD, "shardgate")
 CTL = os.path.join(util.BUILD, "shardgatectl")
 SANITIZER_REPORT = re.compile(r"(ERROR|WARNING): (Address|Leak|Thread|UndefinedBehavior)Sanitizer|runtime error:")
 SANITIZERS = {
-    "ASAN_OPTIONS": "exitcode=99:detect_leaks=1:abort_on_error=0:detect_stack_use_after_return=1",
+    "ASAN_OPTIONS": "exitcode=99:detect_leaks=1:abort_on_error=0:detect_stack_use_after_return=1"
+                    ":quarantine_size_mb=8",
     "LSAN_OPTIONS": "exitcode=99",
     "UBSAN_OPTIONS": "print_stacktrace=1:exitcode=99",
     "TSAN_OPTIONS": "exitcode=99:second_deadlock_stack=1",

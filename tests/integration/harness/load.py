@@ -29,7 +29,8 @@ class Worker(threading.Thread):
                 self.step(self)
                 self.count += 1
             except psycopg.Error as e:
-                self.errors.append((time.monotonic(), e))
+                # Without its frames, which would keep connections open.
+                self.errors.append((time.monotonic(), e.with_traceback(None)))
                 self._drop()
                 time.sleep(0.02)
             except Exception as e:  # noqa: BLE001 - shown by check()
