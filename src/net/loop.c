@@ -6,10 +6,10 @@
  * callbacks. Objects given to loop_reap are freed in prepare and in check, when
  * no callback is on the stack.
  *
- * The end: loop_stop leaves uv_run; posts that were accepted still run; requests
- * on the thread pool are waited for, since they point into their owners; then
- * every handle still open is closed without calling anybody back, and the close
- * functions of this room only free memory and descriptors.
+ * The end: loop_stop leaves uv_run; cancel requests get a moment; posts that were
+ * accepted still run; requests on the thread pool are waited for, since they point
+ * into their owners; then every handle still open is closed without calling anybody
+ * back, and the close functions of this room only free memory and descriptors.
  */
 #include <assert.h>
 #include <errno.h>
@@ -83,6 +83,7 @@ static void finish(struct loop *l)
 {
     if (l->ended)
         return;
+    cancels_close(l);
     mailbox_close(l);
     while (l->requests > 0)
         uv_run(&l->uv, UV_RUN_ONCE);

@@ -19,6 +19,7 @@ struct later {
 };
 
 struct signal_watch;
+struct cancels;
 
 struct loop {
     uv_loop_t uv;
@@ -33,8 +34,9 @@ struct loop {
     struct reap *reap;
     struct later *later_first, *later_last;
     struct signal_watch *signals;
-    unsigned requests; /* work and name look-ups in flight */
-    bool ended;        /* every handle is closed; close functions must not touch libuv */
+    struct cancels *cancels; /* pqconn_cancel.c; NULL before the first */
+    unsigned requests;       /* work and name look-ups in flight */
+    bool ended;              /* every handle is closed; close functions must not touch libuv */
 
     pthread_mutex_t lock; /* guards what follows */
     struct post *post_first, *post_last;
@@ -52,6 +54,9 @@ void mailbox_run(struct loop *l);
 /* No post from here on; what was posted is run. */
 void mailbox_close(struct loop *l);
 void mailbox_fini(struct loop *l);
+
+/* Waits a moment for cancel requests in flight; none is started from here on. */
+void cancels_close(struct loop *l);
 
 /* Frees a heap object whose first handle is `h`: at once if the loop has ended,
  * else when libuv lets go of it. */

@@ -15,8 +15,7 @@ void net_init(void)
     for (size_t i = 0; i < ARRAY_LEN(variables); i++)
         if (getenv(variables[i]))
             unsetenv(variables[i]);
-    /* Cancel requests and name look-ups block a pool thread each; four is too
-     * few when a shard's host is silent. */
+    /* Name look-ups block a pool thread each; four is too few when a name server is silent. */
     if (!getenv("UV_THREADPOOL_SIZE"))
         setenv("UV_THREADPOOL_SIZE", "16", 1);
     signal(SIGPIPE, SIG_IGN);

@@ -245,6 +245,43 @@ static void a_cancel_that_cannot_be_sent_says_so(void **state)
     loop_free(l);
 }
 
+/* The kernel takes the cancel connection, and nobody answers it. */
+static void a_silent_server_holds_up_nothing(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 12 };
+    struct loop *l = new_loop();
+    struct client c[CLIENTS];
+    struct fake_server f;
+    int accepted[CLIENTS];
+    fake_start(&f, l, GREETING, sizeof(GREETING) - 1);
+    char text[128];
+    snprintf(text, sizeof(text), "host=127.0.0.1 port=%d user=app sslmode=disable", f.port);
+    for (int i = 0; i < CLIENTS; i++) {
+        open_good(&c[i], l, text);
+        take(&c[i]);
+        accepted[i] = f.accepted;
+    }
+    f.answer = NULL;
+    for (int i = 0; i < CLIENTS; i++)
+        assert_true(pqconn_cancel(c[i].conn, on_cancelled, &c[i]));
+    struct client named; /* its name is looked up on the thread pool */
+    snprintf(text, sizeof(text), "host=localhost port=%d " GOOD, pg.port);
+    open_good(&named, l, text);
+    pqconn_close(named.conn);
+    for (int i = 0; i < CLIENTS; i++) {
+        assert_false(c[i].cancel_done);
+        close_taken(&c[i]);
+    }
+    listener_stop(f.listener); /* the cancel connections it has taken stay open */
+    uint64_t begun = clock_mono_ns();
+    loop_free(l);
+    assert_true(clock_mono_ns() - begun < UINT64_C(10) * 1000000000);
+    for (int i = 0; i < CLIENTS; i++)
+        close(accepted[i]);
+    close(f.accepted);
+}
+
 static void connections_left_at_the_end_are_freed_afterwards(void **state)
 {
     (void)state;
@@ -341,6 +378,7 @@ int main(void)
         cmocka_unit_test(closing_a_taken_connection_sends_nothing),
         cmocka_unit_test(a_cancel_stops_the_query),
         cmocka_unit_test(a_cancel_that_cannot_be_sent_says_so),
+        cmocka_unit_test(a_silent_server_holds_up_nothing),
         cmocka_unit_test(connections_left_at_the_end_are_freed_afterwards),
         cmocka_unit_test(a_connection_moves_to_another_loop),
     };
