@@ -333,6 +333,8 @@ void on_server_ready(struct stream *stream, int events)
         session_watch(s);
         if (server->out.len == 0)
             session_resume(s);
+        if (s->state == SESSION_LINKED && s->server == server)
+            session_release_if_idle(s); /* it may have answered before it had taken all, as a failed COPY does */
         if (s->server != server)
             return;
     }
