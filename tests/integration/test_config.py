@@ -295,7 +295,7 @@ def test_systemd_socket_activation(new_gate):
                    f"os.execv({DAEMON!r}, ['shardgate', '--config', {gate.path!r}])")
         with open(gate.log_path, "ab") as log:
             gate.process = util.spawn(["/usr/bin/python3", "-c", command], stdout=log, stderr=subprocess.STDOUT,
-                                      close_fds=False, pass_fds=(s.fileno(),))
+                                      pass_fds=(s.fileno(),))
     gate.port = port
     gate.wait_ready()
     assert gate.whoami(42) == "USA"
