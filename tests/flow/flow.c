@@ -9,7 +9,6 @@
 #include "pool_impl.h"
 
 static const char *const base_yaml =
-    "directory: {connection: host=unused}\n"
     "auth: {type: trust}\n"
     "admin: {users: [boss], stats_users: [viewer]}\n"
     "users:\n"
@@ -139,7 +138,9 @@ void flow_init(struct flow *f, const char *yaml, bool session_mode)
     error_clear(&e);
     log_to_memory(f);
     buf_init(&text, 0);
-    buf_printf(&text, "%spool: {mode: %s}\n%s", base_yaml, session_mode ? "session" : "transaction", yaml);
+    bool lookup = strcmp(yaml, NO_LOOKUP) != 0;
+    buf_printf(&text, "directory: {connection: host=unused, lookup_on_miss: %s}\n%spool: {mode: %s}\n%s",
+               lookup ? "true" : "false", base_yaml, session_mode ? "session" : "transaction", yaml);
     f->session_mode = session_mode;
     f->conf = conf_parse("flow", buf_str(&text), &e);
     buf_fini(&text);

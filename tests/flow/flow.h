@@ -35,7 +35,8 @@
 
 #include "session_internal.h"
 
-#define PEERS_MAX 12
+#define PEERS_MAX 40
+#define NO_LOOKUP "# directory.lookup_on_miss: false\n" /* as a conversation's yaml */
 
 enum flow_delivery { DELIVER_WHOLE, DELIVER_BYTES, DELIVER_CUT };
 
