@@ -75,14 +75,21 @@ static void on_signal(void *ctx, int signum)
 {
     struct daemon *d = ctx;
     switch (signum) {
-    case SIGHUP: daemon_reload(d, on_reloaded, d); break;
-    case SIGTERM: daemon_drain(d, true); break;
-    case SIGINT: daemon_shutdown(d); break;
+    case SIGHUP:
+        daemon_reload(d, on_reloaded, d);
+        break;
+    case SIGTERM:
+        daemon_drain(d, true);
+        break;
+    case SIGINT:
+        daemon_shutdown(d);
+        break;
     case SIGUSR1:
         if (!log_reopen())
             log_event(LOG_ERROR, "cannot reopen the log", log_str("file", d->conf->log_file));
         break;
-    default: break;
+    default:
+        break;
     }
 }
 

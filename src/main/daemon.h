@@ -21,11 +21,11 @@ struct daemon {
     unsigned worker_count;
     enum ops_phase phase;
     uint64_t started_ms;
-    unsigned drained;         /* workers whose sessions are gone */
+    unsigned drained; /* workers whose sessions are gone */
     struct timer *drain_timer, *stop_timer;
     bool exit_when_drained;
-    char unix_path[128];      /* of our Unix socket, "" for none */
-    int status;               /* exit status */
+    char unix_path[128]; /* of our Unix socket, "" for none */
+    int status;          /* exit status */
 };
 
 /* ---- daemon.c -------------------------------------------------------------- */
@@ -46,8 +46,8 @@ bool daemon_check_conf(const struct conf *c, struct error *e) MUST_CHECK;
 bool daemon_open_log(const struct conf *c, struct error *e) MUST_CHECK;
 
 /* ---- daemon_stop.c ------------------------------------------------------------- */
-void daemon_drain(struct daemon *d, bool then_exit); /* SIGTERM, DRAIN */
-void daemon_shutdown(struct daemon *d);              /* SIGINT, SHUTDOWN */
+void daemon_drain(struct daemon *d, bool then_exit);    /* SIGTERM, DRAIN */
+void daemon_shutdown(struct daemon *d);                 /* SIGINT, SHUTDOWN */
 void daemon_on_drained(void *ctx, struct worker *from); /* any thread */
 
 /* ---- notify.c -------------------------------------------------------------------- */

@@ -8,20 +8,19 @@
 #include "daemon.h"
 #include "lookup.h"
 
-static const char usage[] =
-    "shardgate - a sharding-aware PostgreSQL connection router\n"
-    "\n"
-    "  shardgate -c FILE                    run\n"
-    "  shardgate -c FILE --check-config     check the configuration and leave\n"
-    "  shardgate -c FILE --lookup TENANT    print the tenant's shard, and why, and leave\n"
-    "  shardgate --print-config-docs        every option, as Markdown\n"
-    "  shardgate --print-metrics-docs       every metric, as Markdown\n"
-    "  shardgate --version, --help\n"
-    "\n"
-    "  -c, --config FILE   the configuration (default: /etc/shardgate/shardgate.yaml)\n"
-    "\n"
-    "Signals: HUP reloads configuration and map, TERM drains and leaves, INT leaves\n"
-    "at once, USR1 reopens the log.\n";
+static const char usage[] = "shardgate - a sharding-aware PostgreSQL connection router\n"
+                            "\n"
+                            "  shardgate -c FILE                    run\n"
+                            "  shardgate -c FILE --check-config     check the configuration and leave\n"
+                            "  shardgate -c FILE --lookup TENANT    print the tenant's shard, and why, and leave\n"
+                            "  shardgate --print-config-docs        every option, as Markdown\n"
+                            "  shardgate --print-metrics-docs       every metric, as Markdown\n"
+                            "  shardgate --version, --help\n"
+                            "\n"
+                            "  -c, --config FILE   the configuration (default: /etc/shardgate/shardgate.yaml)\n"
+                            "\n"
+                            "Signals: HUP reloads configuration and map, TERM drains and leaves, INT leaves\n"
+                            "at once, USR1 reopens the log.\n";
 
 enum { OPT_CHECK = 256, OPT_LOOKUP, OPT_CONFIG_DOCS, OPT_METRICS_DOCS };
 
@@ -89,14 +88,28 @@ int main(int argc, char **argv)
     int opt;
     while ((opt = getopt_long(argc, argv, "c:Vh", options, NULL)) != -1) {
         switch (opt) {
-        case 'c': path = optarg; break;
-        case OPT_CHECK: check_only = true; break;
-        case OPT_LOOKUP: tenant = optarg; break;
-        case OPT_CONFIG_DOCS: return print(conf_print_docs);
-        case OPT_METRICS_DOCS: return print(ops_print_metrics_docs);
-        case 'V': puts("shardgate " SHARDGATE_VERSION); return 0;
-        case 'h': fputs(usage, stdout); return 0;
-        default: fputs("Try shardgate --help.\n", stderr); return 2;
+        case 'c':
+            path = optarg;
+            break;
+        case OPT_CHECK:
+            check_only = true;
+            break;
+        case OPT_LOOKUP:
+            tenant = optarg;
+            break;
+        case OPT_CONFIG_DOCS:
+            return print(conf_print_docs);
+        case OPT_METRICS_DOCS:
+            return print(ops_print_metrics_docs);
+        case 'V':
+            puts("shardgate " SHARDGATE_VERSION);
+            return 0;
+        case 'h':
+            fputs(usage, stdout);
+            return 0;
+        default:
+            fputs("Try shardgate --help.\n", stderr);
+            return 2;
         }
     }
     if (optind < argc) {

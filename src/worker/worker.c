@@ -134,10 +134,7 @@ static void on_lookup(void *ctx, int64_t tenant)
     w->shared->lookup(w->shared->ctx, w, tenant);
 }
 
-static void handle_cancel(struct worker *w, struct message *m)
-{
-    sessions_cancel(w->sessions, m->key);
-}
+static void handle_cancel(struct worker *w, struct message *m) { sessions_cancel(w->sessions, m->key); }
 
 static void on_cancel(void *ctx, unsigned worker, struct cancel_key key)
 {
