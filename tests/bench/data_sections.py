@@ -42,7 +42,7 @@ def receive(candidate, sql):
 
 def transfer(book, stage, plan):
     candidates = [scene.Direct(stage), scene.Bouncer(stage), scene.Gate(stage)]
-    for _ in range(plan.rounds):
+    for _ in range(plan.few_rounds):
         for name, size, rows in RESULTS:
             rate = book.figure(f"transfer: {name}", f"bytes a second of a result, {name}", "", True)
             user = book.figure(f"transfer user: {name}", "— user CPU a MiB", "", True)
@@ -190,10 +190,10 @@ def reload_section(book, stage, plan):
         count = book.figure(f"reloads {key}", "— maps published meanwhile", "", False, digits=0)
         control = book.figure(f"reload control {key}", "— p99 while psql alone reads the rows every second ÷ p99 without",
                               "×", False)
-        for _ in range(plan.rounds):
-            base, _ = loaded(gate, rate, plan.seconds * 2, None)
-            read, _ = loaded(gate, rate, plan.seconds * 2, lambda: copy_out(stage, dbname))
-            p99, reloads = loaded(gate, rate, plan.seconds * 2, lambda: change_and_hup(stage, gate, dbname))
+        for _ in range(plan.few_rounds):
+            base, _ = loaded(gate, rate, plan.reload_seconds, None)
+            read, _ = loaded(gate, rate, plan.reload_seconds, lambda: copy_out(stage, dbname))
+            p99, reloads = loaded(gate, rate, plan.reload_seconds, lambda: change_and_hup(stage, gate, dbname))
             if reloads < 1:
                 raise pgbench.Failed("no map was loaded during the run")
             figure.add("shardgate", p99 / base)

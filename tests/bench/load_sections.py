@@ -53,8 +53,8 @@ def load_figures(book, name):
         "p50": book.figure(f"p50: {name}", f"latency, p50, {name}", "", True),
         "p99": book.figure(f"p99: {name}", f"latency, p99, {name}", "", True),
         "cpu": book.figure(f"cpu: {name}", cpu, "", True, target, ratio_at_most(1)),
-        "user": book.figure(f"user: {name}", f"— of it in user mode", "", True),
-        "system": book.figure(f"system: {name}", f"— of it in the kernel", "", True),
+        "user": book.figure(f"user: {name}", "— of it in user mode", "", True),
+        "system": book.figure(f"system: {name}", "— of it in the kernel", "", True),
     }
     return figures
 
@@ -111,7 +111,7 @@ def system_calls(book, stage, plan):
     candidates = open_poolers(stage, two_workers=False)[1:]
     warm_up(candidates)
     limits = {"simple, 8 clients": 4.5, "simple, 64 clients": 4.2}
-    for _ in range(plan.rounds):
+    for _ in range(plan.few_rounds):
         for name, protocol, clients, session in WORKLOADS:
             limit = limits.get(name)
             figures = {"all": book.figure(f"calls: {name}", f"system calls a transaction, {name}", "", False,
@@ -175,9 +175,8 @@ def instructions(book, stage, plan):
             for tool, c in made:
                 pgbench.run(c, protocol, count, transactions=20)
                 few = "few pools" if pools == 1 else f"{pools:,} pools"
-                unit = "" if count > 1 else ""
                 name = f"user instructions a transaction, {few}, {protocol}, {count} client{'s' * (count > 1)}"
-                figure = book.figure(f"instructions: {pools} {protocol} {count}", name, unit, False,
+                figure = book.figure(f"instructions: {pools} {protocol} {count}", name, "", False,
                                      f"≤ {limit:,}" if protocol == "simple" else None,
                                      at_most(limit) if protocol == "simple" else None, digits=0)
                 figure.add(c.name, instructions_a_transaction(tool, c, protocol, count,
@@ -192,7 +191,8 @@ def instructions(book, stage, plan):
 
 def pools(book, stage, plan):
     """The same load, by one user, while 2,000 users' pools exist."""
-    made = [scene.Bouncer(stage, server_idle_timeout=2), scene.Gate(stage, many_users=plan.pools, **{"server.idle_timeout": "2s"})]
+    made = [scene.Bouncer(stage, server_idle_timeout=2),
+            scene.Gate(stage, many_users=plan.pools, **{"server.idle_timeout": "2s"})]
     parts = ("CPU", "user CPU", "system CPU")
     values = {}
     warm_up(made, session=False)

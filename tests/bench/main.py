@@ -41,8 +41,11 @@ class Plan:
         size = "quick" if options.quick else "full" if options.full else "usual"
         pick = lambda quick, usual, full: {"quick": quick, "usual": usual, "full": full}[size]  # noqa: E731
         self.name = size
-        self.rounds = options.rounds or pick(1, 3, 5)
-        self.seconds = options.seconds or pick(1, 5, 10)
+        # Many short turns: neighbours on the machine then disturb all candidates alike.
+        self.rounds = options.rounds or pick(1, 7, 11)
+        self.seconds = options.seconds or pick(1, 2, 4)
+        self.few_rounds = min(self.rounds, pick(1, 3, 5))
+        self.reload_seconds = pick(3, 10, 20)
         self.transfers = pick(1, 3, 5)
         self.idle_clients = pick(1000, 5000, 5000)
         self.pools = pick(200, 2000, 2000)
@@ -116,14 +119,16 @@ def main():
         print(f"only {limit} descriptors are allowed: fewer idle clients")
         plan.idle_clients = limit // 2
     book = results.Book()
-    print(f"servers ... ({plan.rounds} rounds, {plan.seconds} s each)", flush=True)
+    load = os.getloadavg()[0]
+    print(f"servers ... ({plan.rounds} rounds, {plan.seconds} s each; load average of the machine before: {load:.1f})",
+          flush=True)
     stage = scene.Stage()
     try:
         run_sections(book, stage, plan, options.sections)
     finally:
         stage.close()
         util.cleanup()
-    data = results.document(book, machine(), {**vars(plan), "load_average": os.getloadavg()[2]})
+    data = results.document(book, {**machine(), "load average before the run": f"{load:.1f}"}, vars(plan))
     results.save(options.output, data)
     print("\n" + results.text_table(data["figures"]) + "\n")
     for note in book.notes:
