@@ -8,6 +8,7 @@
  *                                 |              | v
  *                                 +--> WAITING <-+ WAITING --server--> LINKED --done--> IDLE
  *                                      (session mode takes its server before the welcome)
+ *   LINKED <--> WAITING: for the directory's answer about another tenant, where the server is kept
  *   AUTH --admin database--> CONSOLE <--> CONSOLE_BUSY
  *   any --error or end--> CLOSING (flushes the last message) --> CLOSED (stream closes, memory goes)
  *
@@ -270,6 +271,11 @@ void session_end_transaction(struct session *s, bool rolled_back);
  * DONE: refused, *e says why. in NULL: no text (function call, welcome). */
 enum verdict session_route(struct session *s, const struct sql_inspection *in, struct error *e);
 void session_cancel_wait(struct session *s);
+/* A session that keeps its server may still wait for the directory's answer. */
+static inline enum session_state session_before_wait(const struct session *s)
+{
+    return s->server ? SESSION_LINKED : s->welcomed ? SESSION_IDLE : SESSION_AUTH;
+}
 void on_waiter_done(struct waiter *w, struct server *server, const struct error *e);
 
 /* ---- session_link.c, session_relay.c ---------------------------------------- */

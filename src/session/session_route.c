@@ -190,6 +190,6 @@ void session_cancel_wait(struct session *s)
     ilist_remove(&s->in_misses);
     s->route_error = mem_zalloc(sizeof *s->route_error);
     error_set(s->route_error, ERR_CANCELED, "cancel request while waiting for a server connection");
-    session_move(s, SESSION_IDLE);
+    session_move(s, session_before_wait(s));
     session_resume(s);
 }

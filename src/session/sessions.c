@@ -247,7 +247,7 @@ struct session *sessions_attach(struct sessions *ss, struct stream *stream, cons
 static void look_again(struct session *s)
 {
     ilist_remove(&s->in_misses);
-    session_move(s, s->welcomed ? SESSION_IDLE : SESSION_AUTH);
+    session_move(s, session_before_wait(s));
     session_resume(s);
 }
 
