@@ -24,6 +24,8 @@ static void on_map(void *ctx, struct map *m)
     health_set_map(d->health, m);
     log_event(LOG_INFO, "map published", log_int("revision", map_revision(m)), log_int("generation", map_generation(m)),
               log_int("shards", map_shard_count(m)), log_int("tenants", map_override_count(m)));
+    if (d->conf->home_shard >= 0 && !map_shard_by_id(m, d->conf->home_shard))
+        log_event(LOG_WARN, "SHARD_ID is not in the map", log_int("shard", d->conf->home_shard));
     if (old)
         map_unref(old);
 }
@@ -67,7 +69,7 @@ static void on_lookup(void *ctx, struct worker *from, int64_t tenant)
 static void on_reloaded(void *ctx, const struct error *e)
 {
     (void)ctx;
-    if (e)
+    if (e && e->code != ERR_CONFIG) /* that was logged with its line */
         log_event(LOG_ERROR, "reload failed", log_err(e));
 }
 
@@ -168,7 +170,7 @@ static bool start(struct daemon *d, struct ops_worker *for_ops, struct error *e)
         return false;
     for (unsigned i = 0; i < d->worker_count; i++)
         for_ops[i] = worker_for_ops(d->workers[i]);
-    if (!daemon_listen(d, e) || !write_pid_file(d->conf->pid_file, e))
+    if (!daemon_listen(d, e))
         return false;
     static const int signals[] = {SIGHUP, SIGTERM, SIGINT, SIGUSR1};
     for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
@@ -178,6 +180,10 @@ static bool start(struct daemon *d, struct ops_worker *for_ops, struct error *e)
     directory_start(d->directory);
     if (!ops_start(d->ops, e))
         return false;
+    /* Last of what may fail for reasons outside: a second start must not take the first one's file. */
+    if (!write_pid_file(d->conf->pid_file, e))
+        return false;
+    d->owns_pid_file = d->conf->pid_file[0] != '\0';
     for (unsigned i = 0; i < d->worker_count; i++) {
         if (!worker_start(d->workers[i], e))
             return false;
@@ -228,7 +234,7 @@ static void end(struct daemon *d, struct ops_worker *for_ops)
     permits_free(d->shared.permits);
     session_hub_free(d->shared.hub);
     daemon_unlisten(d);
-    if (d->conf->pid_file[0])
+    if (d->owns_pid_file)
         unlink(d->conf->pid_file);
     if (d->map)
         map_unref(d->map);
@@ -243,6 +249,7 @@ int daemon_run(struct conf *c)
     struct error e;
     error_clear(&e);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a log or cache that may not grow is no reason to end */
     d.users = daemon_check_conf(c, &e) ? auth_users_load(c, &e) : NULL;
     if (!d.users || !daemon_open_log(c, &e) || !(d.loop = loop_new(&e))) {
         log_event(LOG_ERROR, "cannot start", log_err(&e));

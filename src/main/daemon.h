@@ -25,6 +25,7 @@ struct daemon {
     struct timer *drain_timer, *stop_timer;
     bool exit_when_drained;
     char unix_path[128]; /* of our Unix socket, "" for none */
+    bool owns_pid_file;  /* written by this process */
     int status;          /* exit status */
 };
 

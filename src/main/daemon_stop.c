@@ -60,6 +60,8 @@ void daemon_drain(struct daemon *d, bool then_exit)
         daemon_shutdown(d); /* asked twice */
         return;
     }
+    if (d->phase == OPS_DRAINING && d->exit_when_drained)
+        return; /* DRAIN after SIGTERM: it drains already, and still ends */
     log_event(LOG_INFO, "draining", log_int("delay_ms", then_exit ? d->conf->drain_delay : 0));
     d->phase = OPS_DRAINING;
     d->exit_when_drained = then_exit;

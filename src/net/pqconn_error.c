@@ -53,6 +53,8 @@ static void set_server_error(struct error *e, const char *sqlstate, const char *
         e->code = ERR_SHARD_STARTING;
     str_copy(e->sqlstate, sizeof(e->sqlstate), (struct str){sqlstate, 5});
     error_message(e, "%.*s", (int)message_len, message);
+    if (strncmp(sqlstate, "08", 2) != 0 && strncmp(sqlstate, "57", 2) != 0 && strncmp(sqlstate, "53", 2) != 0)
+        error_hint(e, "The shard's PostgreSQL refused the connection with this error.");
 }
 
 void pqconn_connect_error(struct error *e, const char *text)

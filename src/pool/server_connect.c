@@ -9,12 +9,17 @@
 
 #include "pool_impl.h"
 
-/* Refused for who asks or for what: another user or database of the shard may do
- * well. Also "too many connections", which has limits by role and by database. */
-static bool is_pools_own(const char *sqlstate)
+/* Refused for who asks or for what, with a SQLSTATE of the server: another user,
+ * database or set of startup settings may do well. The shard as a whole is to
+ * blame only where it did not answer, or said that it is down or broken. */
+static bool is_pools_own(const struct error *e)
 {
-    return strncmp(sqlstate, "28", 2) == 0 || strncmp(sqlstate, "3D", 2) == 0 || strcmp(sqlstate, "42501") == 0 ||
-           strcmp(sqlstate, "53300") == 0;
+    static const char *const shards[] = {"08", "57P01", "57P02", "57P03", "58", "XX"};
+    for (size_t i = 0; i < ARRAY_LEN(shards); i++) {
+        if (str_starts(str_from(e->sqlstate), str_from(shards[i])))
+            return false;
+    }
+    return e->sqlstate[0] != '\0';
 }
 
 static bool names_application(const struct settings *s)
@@ -87,15 +92,14 @@ void server_open_failed(struct server *s, const struct error *e)
 {
     struct pool *p = s->pool;
     struct error failure = *e; /* it may live in the connection */
-    const char *sqlstate = error_sqlstate(&failure);
     shard_add(node_stats(p->node), SHARD_CONNECT_FAILURES, 1);
     log_event(LOG_WARN, "server connection failed", log_int("shard", p->node->shard_id),
               log_str("database", p->database), log_str("user", p->user), log_err(&failure));
     pool_hold(p);
-    if (is_pools_own(sqlstate)) {
+    if (is_pools_own(&failure)) {
         backoff_fail(&p->backoff, p->pools, &failure);
         server_end(s, LOG_DEBUG, NULL);
-        pool_open_failed(p, &failure, strcmp(sqlstate, "53300") == 0);
+        pool_open_failed(p, &failure, strcmp(failure.sqlstate, "53300") == 0);
     } else {
         backoff_fail(&p->node->backoff, p->pools, &failure);
         server_end(s, LOG_DEBUG, NULL);

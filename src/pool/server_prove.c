@@ -51,9 +51,12 @@ static bool check_place(const struct server *s, struct error *e)
     const struct server_task *t = s->task;
     if (!t->has[0] || !t->has[1])
         return error_set(e, ERR_SHARD_UNREACHABLE, "identity: the proof gave no row");
-    if (c->server_identity && strcmp(t->value[0], s->pool->database) != 0)
-        return error_set(e, ERR_SHARD_UNREACHABLE, "identity: connected to database \"%s\" in place of \"%s\"",
-                         t->value[0], s->pool->database);
+    if (c->server_identity && strcmp(t->value[0], s->pool->database) != 0) {
+        error_set(e, ERR_SHARD_UNREACHABLE, "identity: connected to database \"%s\" in place of \"%s\"", t->value[0],
+                  s->pool->database);
+        str_copy(e->sqlstate, sizeof(e->sqlstate), STR("3D000")); /* this pool's trouble, not the shard's */
+        return false;
+    }
     if (c->server_require_primary && strcmp(t->value[1], "f") != 0)
         return error_set(e, ERR_SHARD_STARTING, "the server is in recovery, a primary is required");
     return true;

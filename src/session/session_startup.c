@@ -196,11 +196,6 @@ static ssize_t startup(struct session *s, const struct wire_startup *st, ssize_t
     struct sessions *ss = s->owner;
     struct error e;
     error_clear(&e);
-    if (s->refusal) {
-        error_set(&e, (enum err_code)s->refusal, "refused at connect");
-        session_fail(s, &e);
-        return -1;
-    }
     if (st->major != 3) {
         error_set(&e, ERR_PROTOCOL_VERSION, "protocol %u.%u", st->major, st->minor);
         session_fail(s, &e);
@@ -216,8 +211,11 @@ static ssize_t startup(struct session *s, const struct wire_startup *st, ssize_t
         return -1;
     }
     l->console = str_eq(l->database, str_from(ss->conf->admin_database));
-    if (!l->console && !database_known(ss->conf, l->database)) {
+    if (s->refusal && !(l->console && s->refusal == ERR_SHUTTING_DOWN)) /* a draining instance keeps its console */
+        error_set(&e, (enum err_code)s->refusal, "refused at connect");
+    else if (!l->console && !database_known(ss->conf, l->database))
         error_set(&e, ERR_NO_DATABASE, "database is not in the list of databases");
+    if (e.code) {
         session_fail(s, &e);
         return -1;
     }

@@ -331,6 +331,7 @@ static void end_all(struct sessions *ss, bool at_rest_only, const char *cause)
 void sessions_drain(struct sessions *ss)
 {
     ss->draining = true;
+    ss->told_drained = false; /* as below: DRAIN may come before SIGTERM */
     end_all(ss, true, "drain");
     sessions_tell_drained(ss);
 }

@@ -304,9 +304,11 @@ void worker_join(struct worker *w)
 
 void worker_free(struct worker *w)
 {
+    w->stopping = true; /* what is still in the mailbox is dropped */
     sessions_free(w->sessions);
     if (!w->finished)
         pools_close(w->pools); /* never ran */
+    w->finished = true;
     loop_free(w->loop);
     mem_free(w);
 }
