@@ -202,9 +202,10 @@ def test_timeouts(new_gate):
         raw.expect_close()
 
 
-def test_cancel(gate):
+def test_cancel(gate, servers):
     with raw_client(gate, 42) as raw:
         raw.send(query("select pg_sleep(30)"))
+        util.eventually(lambda: servers.shards[1].backends("query like '%pg_sleep(30)%' and state = 'active'"))
         with Raw(gate.port) as other:
             other.send(cancel_packet(*raw.key))
             other.expect_close()

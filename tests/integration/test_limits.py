@@ -77,7 +77,7 @@ def test_a_shard_never_sees_more_connections_than_allowed(new_gate, servers):
 def test_pool_size_per_user_and_database(new_gate, servers):
     """max_server_connections of a user bounds it over all shards and pools."""
     gate = new_gate(users=[{"name": "app", "pool_size": 2}, {"name": "admin"}],
-                    **{**TRUST, "workers": 1, "pool.size": 10, "timeout.query_wait": "300ms"})
+                    **{**TRUST, "workers": 1, "pool.size": 10, "timeout.query_wait": "1s"})
     busy = [gate.connect(42) for _ in range(2)]
     for c in busy:
         c.execute("begin")

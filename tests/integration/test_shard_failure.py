@@ -10,7 +10,7 @@ from harness.daemon import sqlstate
 from harness.load import Load, Pgbench, reader
 from harness.rawpg import query, raw_client
 
-GATE = {"auth.type": "trust", "timeout.query_wait": "3s", "server.connect_timeout": "1s", "pool.size": 6}
+GATE = {"auth.type": "trust", "timeout.query_wait": "3s", "server.connect_timeout": "3s", "pool.size": 6}
 UNREACHABLE = ("08006", "57P03", "57P01")
 
 
