@@ -54,7 +54,7 @@ static bool parse_here(struct session *s, const struct wire_parse *m, const stru
 {
     if (in->statements != 1 || m->params > 0)
         return false;
-    if (session_is_local(s, in))
+    if (session_is_local(s, in, m->text))
         return true;
     return m->name.len && s->profile->mode == CONF_MODE_TRANSACTION && transaction_control(in->verb) &&
            in->comment == SQL_COMMENT_NONE;

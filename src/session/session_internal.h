@@ -251,7 +251,7 @@ static inline bool session_inside_message(const struct session *s)
     return s->server && s->server->in_left && !s->server->in_skip;
 }
 /* Would this text be answered here? Sets *e on a command that may not be given now. */
-bool session_is_local(const struct session *s, const struct sql_inspection *in);
+bool session_is_local(const struct session *s, const struct sql_inspection *in, struct str text);
 /* Runs a local command; appends rows and CommandComplete (no ReadyForQuery) to
  * ss->reply. with_rows: SHOW's RowDescription comes first. False: e. */
 bool session_run_local(struct session *s, enum sql_verb verb, const char *value, const char *begin, bool with_rows, struct error *e);

@@ -9,6 +9,7 @@
 
 #include "session_internal.h"
 
+#define BEGIN_MAX 4096 /* bytes of a BEGIN that is kept: the client chose them */
 #define LOCALS_MAX 256 /* statements and portals kept for one session */
 
 /* ---- kept statements and portals ------------------------------------------ */
@@ -93,7 +94,7 @@ bool local_put(struct session *s, bool portal, struct str name, enum sql_verb ve
 
 /* ---- running them ----------------------------------------------------------- */
 
-bool session_is_local(const struct session *s, const struct sql_inspection *in)
+bool session_is_local(const struct session *s, const struct sql_inspection *in, struct str text)
 {
     if (in->statements != 1)
         return false;
@@ -104,7 +105,8 @@ bool session_is_local(const struct session *s, const struct sql_inspection *in)
     case SQL_VERB_SHOW_TENANT:
         return true;
     case SQL_VERB_BEGIN:
-        return !s->server && s->profile->mode == CONF_MODE_TRANSACTION && in->comment == SQL_COMMENT_NONE && !in->pins;
+        return !s->server && s->profile->mode == CONF_MODE_TRANSACTION && in->comment == SQL_COMMENT_NONE && !in->pins &&
+               text.len <= BEGIN_MAX;
     case SQL_VERB_COMMIT:
     case SQL_VERB_ROLLBACK:
         return !s->server && (s->begin || s->profile->mode == CONF_MODE_TRANSACTION);
@@ -155,7 +157,7 @@ static bool set_tenant(struct session *s, bool local, const char *value, struct 
     if (!auth_user_may(s->profile->user, tenant))
         return error_set(e, ERR_TENANT_FORBIDDEN, "SET tenant %" PRId64, tenant);
     if (local && session_status(s) == 'I') {
-        wire_put_notice(reply, "25P01", STR("SET LOCAL can only be used in transaction blocks"), STR(""));
+        wire_put_warning(reply, "25P01", STR("SET LOCAL can only be used in transaction blocks"), STR(""));
         return wire_put_command_complete(reply, "SET");
     }
     save_tenant(s);
@@ -192,7 +194,7 @@ static bool begin(struct session *s, const char *text)
 {
     struct buf *reply = &s->owner->reply;
     if (s->begin) {
-        wire_put_notice(reply, "25001", STR("there is already a transaction in progress"), STR(""));
+        wire_put_warning(reply, "25001", STR("there is already a transaction in progress"), STR(""));
     } else {
         s->begin = mem_strdup(text);
         s->failed = false;
@@ -206,7 +208,7 @@ static bool end(struct session *s, bool commit)
     struct buf *reply = &s->owner->reply;
     bool rolled_back = !commit || s->failed;
     if (!s->begin)
-        wire_put_notice(reply, "25P01", STR("there is no transaction in progress"), STR(""));
+        wire_put_warning(reply, "25P01", STR("there is no transaction in progress"), STR(""));
     mem_free(s->begin);
     s->begin = NULL;
     s->failed = false;

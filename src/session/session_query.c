@@ -204,7 +204,7 @@ static enum verdict query(struct session *s, struct str body)
         wire_put_ready(&s->owner->reply, session_status(s));
         return VERDICT_DONE;
     }
-    if (!plain && session_is_local(s, &in))
+    if (!plain && session_is_local(s, &in, text))
         return run_statement_here(s, &in, text);
     if (s->failed && !s->server) {
         error_set(&e, ERR_IN_FAILED_TRANSACTION, "statement in a failed transaction");
