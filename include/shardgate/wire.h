@@ -124,7 +124,7 @@ bool wire_put_negotiate_version(struct buf *b, uint16_t newest_minor, const stru
 bool wire_put_ready(struct buf *b, char status); /* 'I', 'T' or 'E' */
 /* Severity, code, message, then detail and hint where they are not empty. */
 bool wire_put_error(struct buf *b, const struct error *e);
-bool wire_put_notice(struct buf *b, const char *sqlstate, struct str message, struct str hint);
+bool wire_put_warning(struct buf *b, const char *sqlstate, struct str message, struct str hint); /* NoticeResponse */
 bool wire_put_command_complete(struct buf *b, const char *tag);
 bool wire_put_empty_query(struct buf *b);
 bool wire_put_parse_complete(struct buf *b);

@@ -136,8 +136,8 @@ void console_note_missing(struct console_run *r, const struct gather *g)
     if (g->answered == g->count)
         return;
     snprintf(text, sizeof(text), "%u of %u workers did not answer in time", g->count - g->answered, g->count);
-    wire_put_notice(console_out(r), "01000", str_from(text),
-                    STR("What is shown lacks their part; what was asked of them follows."));
+    wire_put_warning(console_out(r), "01000", str_from(text),
+                     STR("What is shown lacks their part; what was asked of them follows."));
 }
 
 void console_put_parts(struct console_run *r, const struct gather *g)

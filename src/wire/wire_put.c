@@ -157,11 +157,11 @@ bool wire_put_error(struct buf *b, const struct error *e)
     return end(b, start);
 }
 
-bool wire_put_notice(struct buf *b, const char *sqlstate, struct str message, struct str hint)
+bool wire_put_warning(struct buf *b, const char *sqlstate, struct str message, struct str hint)
 {
     size_t start = begin(b, 'N');
-    put_field(b, 'S', STR("NOTICE"));
-    put_field(b, 'V', STR("NOTICE"));
+    put_field(b, 'S', STR("WARNING"));
+    put_field(b, 'V', STR("WARNING"));
     put_field(b, 'C', str_from(sqlstate));
     put_field(b, 'M', message);
     if (hint.len > 0)

@@ -127,9 +127,9 @@ static void test_notice_and_status_parsed_back(void **state)
     struct wire_error got;
     struct str name, value;
     buf_init(&b, 0);
-    assert_true(wire_put_notice(&b, "01000", STR("be aware"), STR("")));
+    assert_true(wire_put_warning(&b, "01000", STR("be aware"), STR("")));
     assert_true(wire_parse_error(body_of(&b, 'N'), &got));
-    assert_str(got.severity, "NOTICE");
+    assert_str(got.severity, "WARNING");
     assert_str(got.sqlstate, "01000");
     assert_str(got.message, "be aware");
     buf_consume(&b, b.len);
