@@ -209,6 +209,9 @@ static inline struct expect *expect_head(struct expect_queue *q)
 void expect_pop(struct expect_queue *q);
 void expect_clear(struct expect_queue *q);
 
+/* What server connections in transaction mode are called until a client's name is set. */
+#define POOL_APPLICATION_NAME "shardgate"
+
 struct server {
     struct stream stream; /* while ACTIVE: `ready` and `owner` are the session's */
     struct pool *pool;

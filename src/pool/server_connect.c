@@ -31,6 +31,12 @@ static bool names_application(const struct settings *s)
     return false;
 }
 
+/* In session mode a client that has not named itself has no name, as without us. */
+static const char *application_name(const struct pool *p)
+{
+    return p->mode == CONF_MODE_SESSION || names_application(p->settings) ? NULL : POOL_APPLICATION_NAME;
+}
+
 static void read_params(struct server *s)
 {
     struct pools *ps = s->pool->pools;
@@ -80,7 +86,7 @@ void server_open(struct pool *p)
         .password = p->forced_user ? p->password : NULL,
         .fallback_password = p->forced_user ? NULL : p->password,
         .options = p->settings->options.len ? p->settings->options.ptr : NULL,
-        .application_name = names_application(p->settings) ? NULL : "shardgate",
+        .application_name = application_name(p),
         .replication_database = p->settings->replication == REPLICATION_DATABASE,
         .replication_physical = p->settings->replication == REPLICATION_PHYSICAL,
         .timeout_ms = (uint64_t)ps->conf->server_connect_timeout,
