@@ -35,7 +35,7 @@
 
 #include "session_internal.h"
 
-#define PEERS_MAX 40
+#define PEERS_MAX 64
 #define NO_LOOKUP "# directory.lookup_on_miss: false\n" /* as a conversation's yaml */
 
 enum flow_delivery { DELIVER_WHOLE, DELIVER_BYTES, DELIVER_CUT };

@@ -1,5 +1,7 @@
 /* BEGIN is answered at once and sent with the first statement that needs a
  * server; a transaction has one tenant; refusals inside fail it. */
+#include <stdio.h>
+
 #include "support.h"
 
 #include "flow.h"
@@ -221,8 +223,19 @@ CONVERSATION(begin_refused_by_the_shard)
     holds(f, s->fate != FATE_LINKED);
 }
 
+CONVERSATION(long_begin)
+{
+    struct peer *s = server(f, 1), *c = login_tenant(f, 42);
+    char say[6000];
+    snprintf(say, sizeof say, "Q(BEGIN%5000s)", "ISOLATION LEVEL SERIALIZABLE");
+    sends(c, say); /* not kept: how long it is was the client's choice */
+    gets(s, say);
+    sends(s, "C(BEGIN) Z(T)");
+    gets(c, "C(BEGIN) Z(T)");
+}
+
 FLOW_MAIN(TALK(held_begin, ""), TALK_SESSION(begin_in_session_mode, ""), TALK(begin_whole_in_one_pipeline, ""),
           TALK(begin_by_name, ""), TALK(commit_fails_on_server, ""), TALK(without_a_server, ""),
           TALK(failed_before_a_server, ""), TALK(set_is_rolled_back, ""), TALK(set_is_rolled_back_here, ""),
           TALK(set_local, ""), TALK_BOTH(another_tenant_inside, ""), TALK(comment_of_another_tenant_inside, ""),
-          TALK(align_before_begin, ""), TALK(begin_refused_by_the_shard, ""))
+          TALK(align_before_begin, ""), TALK_ONCE(long_begin, ""), TALK(begin_refused_by_the_shard, ""))

@@ -284,9 +284,38 @@ CONVERSATION(login_waits_for_the_tenant)
     holds(f, pool_script_waiting(f, 2) == 0);
 }
 
+CONVERSATION(keeps_its_server_and_looks_up)
+{
+    struct peer *s = server(f, 2), *c = login(f);
+    sends(c, "Q(/* tenant_id=150 */ LISTEN a)");
+    sends(s, "C(LISTEN) Z(I)");
+    gets(c, "C(LISTEN) Z(I)");
+    gets(s, "Q(/* tenant_id=150 */ LISTEN a)");
+    is_linked(s);
+    sends(c, "Q(/* tenant_id=500 */ SELECT 1) Q(/* tenant_id=42 */ SELECT 2)");
+    holds(f, f->lookups == 1 && sessions_waiting(f->ss) == 1);
+    sends(s, "A(a)"); /* meanwhile */
+    gets(c, "A(a)");
+    sessions_tenant_answer(f->ss, 500, NULL);
+    settle(f);
+    gets(c, "E(SG002) Z(I) E(SG003) Z(I)");
+    sends(c, "Q(/* tenant_id=500 */ SELECT 1)");
+    flow_set_map(f, flow_map(f->map, true));
+    gets(s, "Q(/* tenant_id=500 */ SELECT 1)"); /* it is on the shard that the session keeps */
+    sends(s, "C(SELECT 1) Z(I)");
+    gets(c, "C(SELECT 1) Z(I)");
+    is_linked(s);
+    sends(c, "Q(/* tenant_id=501 */ SELECT 1)");
+    hangs_up(s);
+    gets(c, "E!(08006)");
+    is_closed(c);
+    holds(f, sessions_waiting(f->ss) == 0);
+}
+
 FLOW_MAIN(TALK(waits_for_a_server, ""), TALK(waits_with_what_was_set, ""), TALK(first_come_first_served, ""),
           TALK(one_hands_to_the_next_in_the_same_read, ""), TALK(refused_after_waiting, ""),
           TALK(sent_away_to_look_again, ""), TALK(leaves_while_waiting, ""), TALK(killed_while_waiting, ""),
           TALK(canceled_while_waiting, ""), TALK_ONCE(held_input_is_bounded, ""), TALK(tenant_found, ""),
-          TALK(tenant_not_found, ""), TALK(leaves_while_it_is_looked_up, ""), TALK(no_lookup, NO_LOOKUP),
+          TALK(tenant_not_found, ""), TALK(leaves_while_it_is_looked_up, ""),
+          TALK_BOTH(keeps_its_server_and_looks_up, ""), TALK(no_lookup, NO_LOOKUP),
           TALK_SESSION(login_waits_for_the_tenant, ""))
