@@ -15,12 +15,13 @@ struct lookup_run {
 
 static void print(const struct lookup_run *r, const struct map_shard *s, enum map_why why)
 {
-    printf("tenant    %" PRId64 "\n", r->tenant);
-    printf("shard     %d\n", s->id);
-    printf("region    %s\n", s->region);
-    printf("why       %s\n", map_why_name(why));
-    printf("active    %s\n", s->active ? "yes" : "no");
-    printf("revision  %" PRIu64 "\n", map_revision(r->map));
+    printf("tenant      %" PRId64 "\n", r->tenant);
+    printf("shard       %d\n", s->id);
+    printf("region      %s\n", s->region);
+    printf("datacenter  %s\n", s->datacenter);
+    printf("active      %s\n", s->active ? "yes" : "no");
+    printf("why         %s\n", map_why_name(why));
+    printf("revision    %" PRIu64 "\n", map_revision(r->map));
 }
 
 static bool found(struct lookup_run *r)

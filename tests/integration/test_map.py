@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from harness import util
-from harness.daemon import cli, sqlstate
+from harness.daemon import cli, ctl, sqlstate
 from harness.load import Load, Pgbench, reader
 from harness.servers import Servers
 
@@ -188,10 +188,14 @@ def test_lookup_of_the_command_line(new_gate, whole):
     whole.assign(77, 3)
     gate = new_gate(**COMMON)
     util.eventually(lambda: gate.whoami(77) == "SGP")
-    out = cli("--config", gate.path, "--lookup", "77").stdout
-    assert "override" in out and re.search(r"\b3\b", out) and "SGP" in out
-    out = cli("--config", gate.path, "--lookup", "1042").stdout
-    assert "range" in out and re.search(r"\b2\b", out)
+    for tenant, shard, region, why in (("77", "3", "SGP", "override"), ("1042", "2", "DEU", "range")):
+        lines = [line.split() for line in cli("--config", gate.path, "--lookup", tenant).stdout.splitlines()]
+        assert lines[:-1] == [["tenant", tenant], ["shard", shard], ["region", region],
+                              ["datacenter", f"{region.lower()}-1"], ["active", "yes"], ["why", why]]
+        assert lines[-1][0] == "revision" and int(lines[-1][1]) >= 1
+        # The running instance says the same, line by line.
+        told = [line.split() for line in ctl("tenant", tenant, gate=gate).stdout.splitlines()]
+        assert told[:-1] == lines[:-1] and told[-1][0] == "revision"
     none = cli("--config", gate.path, "--lookup", "9999", check=False)
     assert none.returncode != 0 and "9999" in none.stdout + none.stderr
     bad = cli("--config", gate.path, "--lookup", "abc", check=False)
