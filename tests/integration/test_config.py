@@ -6,10 +6,11 @@ import signal
 import socket
 import subprocess
 
+import psycopg
 import pytest
 
 from harness import util
-from harness.daemon import DAEMON, Gate, cli
+from harness.daemon import DAEMON, Gate, cli, sqlstate
 from harness.load import Load, reader
 
 GATE = {"auth.type": "trust"}
@@ -135,13 +136,21 @@ def test_wrong_usage(argv):
     assert done.returncode != 0 and done.stderr.strip(), done
 
 
+def refuses_to_start(gate):
+    """Ends with status 1, not with that of a crash or of a sanitizer; returns the log."""
+    gate.start(ready=False)
+    status = gate.wait_exit(20)
+    gate.process = None
+    log = gate.log()
+    assert "Sanitizer" not in log and "runtime error" not in log, log[-6000:]
+    assert status == 1, (status, log[-6000:])
+    return log
+
+
 def test_a_bad_file_does_not_start(servers):
     gate = Gate(servers, start=False)
     gate.write("listen: [\n")
-    gate.start(ready=False)
-    assert gate.wait_exit(20) != 0
-    assert gate.path in gate.log()
-    gate.process = None
+    assert gate.path in refuses_to_start(gate)
 
 
 @pytest.mark.parametrize("option", ("listen.port", "http.port"))
@@ -152,10 +161,20 @@ def test_a_port_in_use_does_not_start(servers, option):
         s.listen()
         port = s.getsockname()[1]
         gate = Gate(servers, start=False, **{**GATE, option: port})
-        gate.start(ready=False)
-        assert gate.wait_exit(20) != 0
-        assert str(port) in gate.log()
-        gate.process = None
+        assert str(port) in refuses_to_start(gate)
+
+
+def test_a_second_start_leaves_the_pid_file(new_gate, servers):
+    """Started twice by mistake: the second one ends, the first one's file stays what it was."""
+    gate = new_gate(start=False, **GATE)
+    path = os.path.join(gate.folder, "pid")
+    gate.set(pid_file=path)
+    gate.start()
+    second = Gate(servers, start=False, **{**GATE, "http.port": gate.http_port, "pid_file": path})
+    assert str(gate.http_port) in refuses_to_start(second)
+    with open(path) as f:
+        assert f.read().strip() == str(gate.process.pid)
+    assert gate.whoami(42) == "USA"
 
 
 def test_an_upgrade_on_the_same_port(gate, new_gate):
@@ -205,18 +224,61 @@ def test_options_that_need_a_restart_say_so(new_gate):
     assert gate.whoami(42) == "USA"
 
 
+def in_session_mode(c):
+    """Only there is the backend of the startup the one that answers."""
+    return c.info.backend_pid == c.execute("select pg_backend_pid()").fetchone()[0]
+
+
 def test_new_sessions_options(new_gate):
     """Old sessions keep what they began with; new ones get the new."""
+    gate = new_gate(**{**GATE, "pool.mode": "transaction"})
+
+    def new_is(session):
+        with gate.connect(42) as c:
+            return in_session_mode(c) == session
+
+    with gate.connect(42) as transactions:
+        assert not in_session_mode(transactions)
+        gate.set(**{"pool.mode": "session"})
+        gate.reload()
+        util.eventually(lambda: new_is(session=True), what="session mode of new clients")
+        with gate.connect(42) as held:
+            gate.set(**{"pool.mode": "transaction"})
+            gate.reload()
+            util.eventually(lambda: new_is(session=False), what="transaction mode of new clients")
+            held.execute("set work_mem = '9MB'")
+            assert in_session_mode(held)
+            assert held.execute("show work_mem").fetchone() == ("9MB",)
+        assert not in_session_mode(transactions)
+        assert gate.console("SHOW POOLS")
+
+
+def test_the_mode_of_an_old_session_stays(new_gate):
+    """After the reload too, a client of transaction mode gives its server back at COMMIT."""
+    gate = new_gate(**{**GATE, "pool.mode": "transaction"})
+    with gate.connect(42, application_name="early") as old:
+        assert old.execute("select shard from whoami").fetchone() == ("USA",)
+        gate.set(**{"pool.mode": "session"})
+        gate.reload()
+        with gate.connect(42):
+            util.eventually(lambda: {r["name"]: r["value"] for r in gate.console("SHOW CONFIG")}["pool.mode"]
+                            == "session")
+        assert old.execute("select shard from whoami").fetchone() == ("USA",)
+        (row,) = [r for r in gate.console("SHOW CLIENTS") if r["application"] == "early"]
+        assert row["server"] in (None, "", "0"), row
+
+
+def test_reload_options(new_gate):
+    """Sessions that run take them at their next statement."""
     gate = new_gate(**{**GATE, "tenant.comment_key": "tenant_id"})
     with gate.connect() as old:
+        assert old.execute("/* tenant_id=1042 */ select shard from whoami").fetchone() == ("DEU",)
         gate.set(**{"tenant.comment_key": "customer"})
         gate.reload()
-
-        def new_key():
-            with gate.connect() as c:
-                return c.execute("/* customer=42 */ select shard from whoami").fetchone() == ("USA",)
-        util.eventually(new_key)
-        assert old.execute("/* tenant_id=1042 */ select shard from whoami").fetchone() == ("DEU",)
+        util.eventually(lambda: old.execute("/* customer=42 */ select shard from whoami").fetchone() == ("USA",))
+        with pytest.raises(psycopg.Error) as caught:
+            old.execute("/* tenant_id=1042 */ select shard from whoami")
+        assert sqlstate(caught.value) == "SG001"
 
 
 def test_pid_file(new_gate):
