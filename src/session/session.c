@@ -116,6 +116,9 @@ static void free_parts(struct session *s)
     if (s->params)
         params_unref(ss->pools, s->params);
     s->params = NULL;
+    if (s->startup)
+        params_unref(ss->pools, s->startup);
+    s->startup = NULL;
     if (s->profile)
         profile_unref(ss, s->profile);
     s->profile = NULL;

@@ -94,6 +94,7 @@ struct session {
     uint64_t pool_generation;
     int64_t pool_tenant;
     struct params *params;     /* what the client has been told */
+    struct params *startup;    /* … in its welcome; NULL in session mode */
     struct buf in, out;
     struct local_statement *locals;
     char *begin;               /* a BEGIN that was answered but not sent yet */
@@ -216,6 +217,9 @@ void profile_unref(struct sessions *ss, struct profile *p);
 void session_reconcile(struct session *s);
 /* Queues (into ss->prefix) the SETs that make the server's params the client's. */
 bool session_align(struct session *s);
+/* The name to report in place of the server's, or a str with ptr NULL: RESET
+ * takes application_name back to the pool's, a client's goes back to its startup's. */
+struct str session_own_name(const struct session *s, struct str server_name);
 
 /* ---- session_input.c ------------------------------------------------------- */
 enum verdict {

@@ -239,8 +239,9 @@ static bool forget_settings(struct session *s, const char *tag, struct error *e)
     if (fresh && !s->provisional) {
         struct str list[PARAM__COUNT];
         for (int i = 0; i < PARAM__COUNT; i++) {
-            bool keep = i == PARAM_APPLICATION_NAME || i >= PARAM_SETTABLE;
-            list[i] = keep ? s->params->value[i] : fresh->value[i];
+            list[i] = i >= PARAM_SETTABLE ? s->params->value[i] : fresh->value[i];
+            if (i == PARAM_APPLICATION_NAME)
+                list[i] = s->startup->value[i];
             if (!str_eq(list[i], s->params->value[i]))
                 wire_put_parameter_status(&s->owner->reply, str_from(param_names[i]), list[i]);
         }

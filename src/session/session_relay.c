@@ -21,7 +21,9 @@ struct relay {
     size_t at, from; /* from..at is to be passed on */
     struct iovec out[RANGES];
     int count;
-    bool lost; /* an injected statement failed: the session cannot go on */
+    bool lost;    /* an injected statement failed: the session cannot go on */
+    bool renamed; /* the message at hand is replaced by `name_status` */
+    char name_status[96];
     struct error error;
 };
 
@@ -155,6 +157,28 @@ static bool content_matters(const struct session *s, const struct wire_header *h
     return h->type == 'Z' || h->type == 'S' || h->type == 'E' || (h->type == 'C' && s->saved);
 }
 
+/* A ParameterStatus whose value is not the client's: another takes its place. */
+static void parameter_status(struct relay *r, struct str name, struct str value)
+{
+    server_note_parameter(r->server, name, value);
+    if (str_eq(name, STR("application_name")))
+        r->renamed = session_own_name(r->s, value).ptr != NULL;
+}
+
+static void put_name_status(struct relay *r)
+{
+    struct buf b;
+    if (r->count > RANGES - 2) /* the last is for what cut() gathers */
+        return;
+    buf_init(&b, sizeof r->name_status);
+    if (wire_put_parameter_status(&b, STR("application_name"), r->s->startup->value[PARAM_APPLICATION_NAME]) &&
+        b.len <= sizeof r->name_status) {
+        memcpy(r->name_status, buf_head(&b), b.len);
+        r->out[r->count++] = (struct iovec){r->name_status, b.len};
+    }
+    buf_fini(&b);
+}
+
 /* Takes note of one message; body is whole where content_matters. */
 static void note(struct relay *r, char type, struct str body)
 {
@@ -182,7 +206,7 @@ static void note(struct relay *r, char type, struct str body)
     case 'E': error_response(r, body); break;
     case 'S':
         if (wire_parse_parameter_status(body, &name, &value))
-            server_note_parameter(server, name, value);
+            parameter_status(r, name, value);
         break;
     default: break;
     }
@@ -220,9 +244,12 @@ static bool scan(struct relay *r, size_t n)
         bool skip = r->lost || skips(expect_head(&server->expect), h.type);
         size_t take = there < h.size ? there : h.size;
         note(r, h.type, (struct str){r->p + r->at + WIRE_HEADER, take - WIRE_HEADER});
-        if (skip)
+        if (skip || r->renamed)
             cut(r, r->at + take);
         r->at += take;
+        if (r->renamed && !skip)
+            put_name_status(r);
+        r->renamed = false;
         server->in_left = (uint32_t)(h.size - take);
         server->in_skip = skip;
     }
@@ -257,14 +284,22 @@ static bool keep_rest(struct relay *r, size_t n)
     return buf_append(in, r->p + r->at, rest);
 }
 
+/* What the server reports is the client's, but for the pool's own name. */
+static void follow_params(struct session *s, struct params *now)
+{
+    struct pools *pools = s->owner->pools;
+    struct str name = session_own_name(s, now->value[PARAM_APPLICATION_NAME]);
+    struct params *old = s->params;
+    s->params = name.ptr ? params_with(pools, now, PARAM_APPLICATION_NAME, name) : params_ref(now);
+    params_unref(pools, old);
+}
+
 static void after(struct relay *r)
 {
     struct session *s = r->s;
     bool wake = false;
-    if (s->params && s->params != r->server->params && r->server->expect.count == 0) {
-        params_unref(s->owner->pools, s->params);
-        s->params = params_ref(r->server->params);
-    }
+    if (s->params && s->params != r->server->params && r->server->expect.count == 0)
+        follow_params(s, r->server->params);
     if (s->barrier && r->server->expect.count == 0 && !session_inside_message(s)) {
         s->barrier = false;
         wake = true;

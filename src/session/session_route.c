@@ -132,6 +132,17 @@ static bool ends_transaction(const struct sql_inspection *in)
            (in->verb == SQL_VERB_COMMIT || in->verb == SQL_VERB_ROLLBACK || in->verb == SQL_VERB_ROLLBACK_TO);
 }
 
+/* A RESET has taken the name of a session that keeps its server: see session_own_name. */
+static enum verdict realign(struct session *s)
+{
+    if (s->params == s->server->params || s->server->txn != 'I' || s->server->expect.count || s->cycle)
+        return VERDICT_FORWARD;
+    if (session_align(s))
+        return VERDICT_FORWARD;
+    session_fail_code(s, ERR_OUT_OF_MEMORY, "realigning a server");
+    return VERDICT_ENDED;
+}
+
 enum verdict session_route(struct session *s, const struct sql_inspection *in, struct error *e)
 {
     struct sessions *ss = s->owner;
@@ -150,9 +161,12 @@ enum verdict session_route(struct session *s, const struct sql_inspection *in, s
     if (!route_statement(&s->tenant, in ? in : &nothing, ss->rules.comment_key.len > 0, current, &tenant, &source, e))
         return VERDICT_DONE;
     bool has_tenant = source != ROUTE_NONE;
-    if (s->server)
-        return route_linked(s, has_tenant, tenant, source, e);
-    enum verdict v = choose_pool(s, has_tenant, tenant, e);
+    enum verdict v;
+    if (s->server) {
+        v = route_linked(s, has_tenant, tenant, source, e);
+        return v == VERDICT_FORWARD ? realign(s) : v;
+    }
+    v = choose_pool(s, has_tenant, tenant, e);
     if (v != VERDICT_FORWARD)
         return v;
     bind_tenant(s, has_tenant, tenant, source);

@@ -183,6 +183,7 @@ void session_welcome(struct session *s)
         return;
     }
     s->params = provisional_params(s);
+    s->startup = params_ref(s->params);
     s->provisional = true;
     session_make_key(s);
     say_welcome(s);
@@ -214,6 +215,12 @@ void session_reconcile(struct session *s)
     params_unref(ss->pools, s->params);
     s->params = now;
     s->provisional = false;
+}
+
+struct str session_own_name(const struct session *s, struct str server_name)
+{
+    bool pools = s->startup && server_name.ptr && str_eq(server_name, STR(POOL_APPLICATION_NAME));
+    return pools ? s->startup->value[PARAM_APPLICATION_NAME] : (struct str){0};
 }
 
 bool session_align(struct session *s)
