@@ -1,4 +1,5 @@
 """The admin console: every SHOW, every command, and who may give it."""
+import signal
 import threading
 import time
 
@@ -196,6 +197,35 @@ def test_drain(new_gate):
         busy.expect_error("57P01", timeout=10, closed=True)
     time.sleep(0.5)
     assert gate.running() and gate.http("/livez")[0] == 200
+
+
+def test_the_console_outlives_drain(new_gate):
+    """The operator can still look, and SIGTERM finds nothing left to wait for."""
+    gate = new_gate(**{"auth.type": "trust", "timeout.shutdown": "60s"})
+    with raw_client(gate, 42) as client:
+        client.ask("select 1")
+        gate.console("DRAIN")
+        client.expect_error("57P01", timeout=10, closed=True)
+    assert gate.console("SHOW MAP")[0]["loaded"] in ("t", "true", "yes", "1", "on")
+    with pytest.raises(psycopg.OperationalError) as caught:
+        gate.whoami(42)
+    assert "shutting down" in str(caught.value)
+    with gate.connect(dbname="shardgate", user="admin") as held:
+        assert held.execute("SHOW STATUS").fetchone()
+        gate.send_signal(signal.SIGTERM)
+        assert gate.wait_exit(20) == 0
+
+
+def test_drain_after_sigterm(new_gate):
+    """DRAIN in the time of drain_delay does not take the end away."""
+    gate = new_gate(**{"auth.type": "trust", "timeout.drain_delay": "3s", "timeout.shutdown": "60s"})
+    with raw_client(gate, 42) as client:
+        client.ask("select 1")
+        gate.send_signal(signal.SIGTERM)
+        util.eventually(lambda: gate.http("/readyz")[0] == 503)
+        gate.console("DRAIN")
+        client.expect_error("57P01", timeout=15, closed=True)
+    assert gate.wait_exit(20) == 0
 
 
 def test_shutdown(new_gate):
