@@ -208,6 +208,9 @@ static void on_end_limit(int signum)
 
 static void end(struct daemon *d, struct ops_worker *for_ops)
 {
+    signal(SIGTERM, SIG_IGN); /* the end is under way: asking again must not cut it short */
+    signal(SIGINT, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
     signal(SIGALRM, on_end_limit);
     alarm(END_LIMIT_S);
     if (d->ops)
