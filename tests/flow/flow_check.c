@@ -83,6 +83,6 @@ void flow_play(void **state)
     play(t, DELIVER_BYTES, 0, false);
     play(t, DELIVER_WHOLE, 0, true);
     play(t, DELIVER_BYTES, 0, true);
-    for (size_t cut = 1; cut < longest; cut++)
+    for (size_t cut = 1; cut < longest; cut += cut < 256 ? 1 : 61) /* long ones are long for a value's sake */
         play(t, DELIVER_CUT, cut, false);
 }
