@@ -126,6 +126,7 @@ class Cluster:
 
     def kill(self):
         """All its processes at once, as if the machine had lost power."""
+        util.signal_quietly(self.process.pid, signal.SIGSTOP)  # forks no more
         pids = self.pids()
         for signo in (signal.SIGSTOP, signal.SIGKILL):  # no last words
             for pid in pids:
