@@ -8,7 +8,7 @@ import pytest
 from harness import util
 from harness.daemon import sqlstate
 from harness.load import Load, Pgbench, reader
-from harness.rawpg import query, raw_client
+from harness.rawpg import Raw, query, raw_client, startup_packet
 
 GATE = {"auth.type": "trust", "timeout.query_wait": "3s", "server.connect_timeout": "3s", "pool.size": 6}
 UNREACHABLE = ("08006", "57P03", "57P01")
@@ -183,3 +183,44 @@ def test_a_shard_with_too_many_connections_of_others(new_gate, servers):
         util.eventually(lambda: gate.whoami(2042) == "SGP", 15)
     finally:
         servers.shards[3].restart(max_connections=100)
+
+
+@pytest.mark.parametrize("mode", ("transaction", "session"))
+def test_a_senseless_startup_option_is_its_clients_own_trouble(new_gate, mode):
+    """The shard refuses those connections and no others: only the pool of that client waits before it tries again."""
+    options = "-c shardgate.tenant_id=42 -c no_such=1"
+    gate = new_gate(**{**GATE, "pool.mode": mode, "server.login_retry": "3s", "health.probe_interval": "30s"})
+
+    def senseless(worker):
+        with pytest.raises(psycopg.Error) as caught:
+            with gate.connect(options=options) as c:
+                c.execute("select 1")
+        assert "no_such" in str(caught.value), caught.value
+        for foreign in ("127.0.0.1", str(gate.servers.shards[1].port), "password", "whoami"):
+            # libpq itself puts the router's address before an error at connect
+            said = str(caught.value).replace(f"at \"127.0.0.1\", port {gate.port}", "")
+            assert foreign not in said, said
+
+    def fresh(worker):
+        """Servers that are closed behind it: it needs a new one each time."""
+        with gate.connect(42) as c:
+            assert c.execute("select shard from whoami").fetchone() == ("USA",)
+        gate.console("RECONNECT 1")
+
+    with Load(senseless, senseless, fresh, fresh, reader(gate, 43, "USA")) as load:
+        load.progress(2, 40)
+        util.eventually(lambda: load.workers[2].count > 10)
+    assert not load.errors(), [str(e) for e in load.errors()[:3]]
+    for worker in load.workers[2:]:
+        assert worker.slowest < 3, worker.slowest
+    with Raw(gate.port) as raw:
+        raw.send(startup_packet(user="app", database="app", options=options))
+        fields = {}
+        while not fields:
+            message = raw.read()
+            if message.kind == "Z":
+                raw.send(query("select 1"))
+            elif message.kind == "E":
+                fields = message.fields()
+    assert fields["C"] == "42704" and "D" not in fields, fields
+    assert fields["M"] == 'unrecognized configuration parameter "no_such"', fields
