@@ -96,17 +96,34 @@ CONVERSATION(refused_after_waiting)
 
 CONVERSATION(sent_away_to_look_again)
 {
-    struct peer *c = login(f), *s2;
+    struct peer *c = login(f), *s;
     sends(c, "Q(SELECT 1 /* tenant_id=42 */)");
+    pool_script_refuse(f, 1, ERR_OK);
+    settle(f);
+    holds(f, pool_script_waiting(f, 1) == 1);
+    s = server(f, 1);
+    gets(s, "Q(SELECT 1 /* tenant_id=42 */)");
+    sends(s, "C(SELECT 1) Z(I)");
+    gets(c, "C(SELECT 1) Z(I)");
+}
+
+static void move_tenant(struct flow *f, int64_t tenant, int16_t shard)
+{
     struct map_builder *b = map_builder_delta(f->map, 2);
-    map_builder_override(b, 42, 2, MAP_OVERRIDE);
+    map_builder_override(b, tenant, shard, MAP_OVERRIDE);
     struct error e;
     error_clear(&e);
     struct map *m = map_builder_finish(b, f->map, (struct map_limits){100, 100}, &e);
     holds(f, m != NULL);
     flow_set_map(f, m);
-    pool_script_refuse(f, 1, ERR_OK);
     settle(f);
+}
+
+CONVERSATION(the_tenant_moves_while_it_waits)
+{
+    struct peer *c = login(f), *s2;
+    sends(c, "Q(SELECT 1 /* tenant_id=42 */)");
+    move_tenant(f, 42, 2);
     holds(f, pool_script_waiting(f, 1) == 0 && pool_script_waiting(f, 2) == 1);
     s2 = server(f, 2);
     gets(s2, "Q(SELECT 1 /* tenant_id=42 */)");
@@ -314,8 +331,8 @@ CONVERSATION(keeps_its_server_and_looks_up)
 
 FLOW_MAIN(TALK(waits_for_a_server, ""), TALK(waits_with_what_was_set, ""), TALK(first_come_first_served, ""),
           TALK(one_hands_to_the_next_in_the_same_read, ""), TALK(refused_after_waiting, ""),
-          TALK(sent_away_to_look_again, ""), TALK(leaves_while_waiting, ""), TALK(killed_while_waiting, ""),
-          TALK(canceled_while_waiting, ""), TALK_ONCE(held_input_is_bounded, ""), TALK(tenant_found, ""),
-          TALK(tenant_not_found, ""), TALK(leaves_while_it_is_looked_up, ""),
+          TALK(sent_away_to_look_again, ""), TALK(the_tenant_moves_while_it_waits, ""), TALK(leaves_while_waiting, ""),
+          TALK(killed_while_waiting, ""), TALK(canceled_while_waiting, ""), TALK_ONCE(held_input_is_bounded, ""),
+          TALK(tenant_found, ""), TALK(tenant_not_found, ""), TALK(leaves_while_it_is_looked_up, ""),
           TALK_BOTH(keeps_its_server_and_looks_up, ""), TALK(no_lookup, NO_LOOKUP),
           TALK_SESSION(login_waits_for_the_tenant, ""))
