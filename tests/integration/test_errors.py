@@ -394,3 +394,14 @@ def test_a_shard_in_recovery(new_gate, servers, hot_standby):
             os.unlink(standby)
         cluster.start()
     util.eventually(lambda: gate.whoami(1042) == "DEU")
+
+
+def test_a_tenant_that_moved_away_from_its_session(new_gate, whole):
+    """In session mode the server stays the session's: it cannot follow its tenant."""
+    gate = new_gate(users=GATE["users"], **{**TRUST, "pool.mode": "session"})
+    with raw_client(gate, 42) as raw:
+        assert raw.ask("select shard from whoami") == [["USA"]]
+        whole.assign(42, 2)
+        util.eventually(lambda: gate.whoami(42) == "DEU")
+        check("TENANT_MOVED", error_of(raw, LOOK))
+        raw.expect_close()
