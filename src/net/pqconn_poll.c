@@ -39,8 +39,10 @@ static bool open_poll(struct pqconn *c, int fd, struct error *e)
 
 bool pqconn_poll(struct pqconn *c, int events, struct error *e)
 {
+    if (c->loop->ended) /* its handles are closed: whoever still asks is on the way out too */
+        return events == 0 || error_set(e, ERR_SHUTTING_DOWN, "the event loop has ended");
     if (events == 0) {
-        if (c->poll && !c->loop->ended) {
+        if (c->poll) {
             uv_poll_stop(&c->poll->handle);
             c->poll->events = 0;
         }

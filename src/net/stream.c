@@ -38,6 +38,8 @@ void stream_poll_start(struct stream *s, int events, uv_poll_cb on_poll)
 {
     /* libuv takes the descriptor out of epoll and adds it again: two system
      * calls, which is why owners leave READABLE armed. */
+    if (s->loop->ended || uv_is_closing((uv_handle_t *)stream_poll(s)))
+        return;
     if (events)
         uv_poll_start(stream_poll(s), events, on_poll);
     else
