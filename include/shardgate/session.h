@@ -74,7 +74,8 @@ void sessions_accept(struct sessions *ss, int fd, const struct peer_address *pee
 /* The same over a stream the caller made, for tests; `free_stream` when closed. */
 struct session;
 struct session *sessions_attach(struct sessions *ss, struct stream *stream, const struct peer_address *peer);
-/* After the map has changed: sessions that wait for a look-up try again. */
+/* After the map has changed: sessions that wait for a look-up, or for a server of a shard
+ * that is their tenant's no longer, try again. */
 void sessions_map_changed(struct sessions *ss);
 void sessions_tenant_answer(struct sessions *ss, int64_t tenant, const struct error *e); /* e NULL: asked; found or not */
 void sessions_cancel(struct sessions *ss, struct cancel_key key);

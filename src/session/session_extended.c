@@ -111,6 +111,7 @@ enum verdict session_parse(struct session *s, struct str body)
 enum verdict session_bind(struct session *s, struct str head, bool whole)
 {
     struct str portal, name;
+    struct error e;
     ssize_t got = wire_parse_bind_names(head, &portal, &name);
     if (got == WIRE_BAD || (got == WIRE_MORE && whole))
         return fail_protocol(s, "malformed Bind message");
@@ -120,6 +121,10 @@ enum verdict session_bind(struct session *s, struct str head, bool whole)
     if (!local) {
         if (!s->server || (name.len == 0 && !s->unnamed && s->profile->mode == CONF_MODE_TRANSACTION))
             return missing(s, ERR_NO_STATEMENT, "prepared statement", name);
+        error_clear(&e);
+        enum verdict v = session_route_parsed(s, &e);
+        if (v != VERDICT_FORWARD)
+            return v == VERDICT_DONE ? session_refuse(s, &e, true) : v;
         local_remove(s, true, portal);
         if (name.len == 0)
             s->unbound = false;

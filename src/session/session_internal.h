@@ -261,6 +261,10 @@ bool session_is_local(const struct session *s, const struct sql_inspection *in, 
 bool session_run_local(struct session *s, enum sql_verb verb, const char *value, const char *begin, bool with_rows, struct error *e);
 /* Holds the server for its state; reasons as SQL_PIN_* and PIN_*. */
 void session_pin(struct session *s, unsigned pins);
+/* RESET ALL and DISCARD ALL outside a transaction end pins, and the tenant goes
+ * back to that of the startup. The server stays dirty: it is reset with proof
+ * before it is anybody else's. */
+void session_end_pins(struct session *s, enum sql_verb verb);
 void session_inspect(const struct session *s, struct str text, struct sql_inspection *out);
 char session_status(const struct session *s); /* 'I', 'T', 'E' as the client should see it */
 struct local_statement *local_find(struct session *s, bool portal, struct str name);
@@ -274,7 +278,12 @@ void session_end_transaction(struct session *s, bool rolled_back);
 /* Gets the session a server for the tenant. FORWARD: linked. BLOCKED: waiting.
  * DONE: refused, *e says why. in NULL: no text (function call, welcome). */
 enum verdict session_route(struct session *s, const struct sql_inspection *in, struct error *e);
+/* The same for a statement that the linked server has parsed before; its text may have
+ * named the tenant, if the session does not. */
+enum verdict session_route_parsed(struct session *s, struct error *e);
 void session_cancel_wait(struct session *s);
+/* Is it queued at a shard that is its tenant's no longer? */
+bool session_waits_elsewhere(const struct session *s);
 /* A session that keeps its server may still wait for the directory's answer. */
 static inline enum session_state session_before_wait(const struct session *s)
 {

@@ -103,27 +103,45 @@ static void bind_tenant(struct session *s, bool has_tenant, int64_t tenant, enum
     s->source = (uint8_t)source;
 }
 
-/* A linked session: the statement goes to its server if the tenant fits. */
+/* The tenant's pool is not that of the linked server. FORWARD: on the same shard all the same
+ * (the configuration or the connection string has changed: the session keeps what it has). */
+static enum verdict elsewhere(struct session *s, bool same_tenant, struct error *e)
+{
+    if (node_shard_id(pool_node(s->pool)) == node_shard_id(pool_node(s->server->pool)))
+        return VERDICT_FORWARD;
+    s->pool_generation = 0; /* `pool` is not the server's: looked at again next time */
+    if (same_tenant)
+        error_set(e, ERR_TENANT_MOVED, "the session keeps its server connection: %s", session_pin_name(s));
+    else
+        bound_elsewhere(s, e);
+    return VERDICT_DONE;
+}
+
+/* A linked session: the statement goes to its server if the tenant fits, and if the
+ * tenant still belongs there after a change of the map. */
 static enum verdict route_linked(struct session *s, bool has_tenant, int64_t tenant, enum route_source source, struct error *e)
 {
     bool open = s->server->txn != 'I' || s->cycle;
-    if (has_tenant ? s->link_has_tenant && s->link_tenant == tenant : !s->link_has_tenant || open)
+    bool same = has_tenant ? s->link_has_tenant && s->link_tenant == tenant : !s->link_has_tenant || open;
+    if (same && (open || s->pool_generation == pools_generation(s->owner->pools))) {
+        if (has_tenant)
+            s->source = (uint8_t)source;
         return VERDICT_FORWARD;
+    }
     if (!session_quiet(s))
         return VERDICT_BLOCKED; /* the transaction may be over when it has answered */
     if (s->server->txn != 'I' || s->cycle) {
+        if (same)
+            return VERDICT_FORWARD;
         error_set(e, ERR_TENANT_CONFLICT, "another tenant inside a transaction");
         return VERDICT_DONE;
     }
     enum verdict v = choose_pool(s, has_tenant, tenant, e);
-    if (v != VERDICT_FORWARD)
-        return v;
-    if (s->pool != s->server->pool) {
-        bound_elsewhere(s, e);
-        return VERDICT_DONE;
-    }
-    bind_tenant(s, has_tenant, tenant, source);
-    return VERDICT_FORWARD;
+    if (v == VERDICT_FORWARD && s->pool != s->server->pool)
+        v = elsewhere(s, same, e);
+    if (v == VERDICT_FORWARD)
+        bind_tenant(s, has_tenant, tenant, source);
+    return v;
 }
 
 static bool ends_transaction(const struct sql_inspection *in)
@@ -179,6 +197,14 @@ enum verdict session_route(struct session *s, const struct sql_inspection *in, s
     return s->state >= SESSION_CLOSING ? VERDICT_ENDED : VERDICT_FORWARD;
 }
 
+enum verdict session_route_parsed(struct session *s, struct error *e)
+{
+    int64_t tenant;
+    if (s->source == ROUTE_COMMENT && s->link_has_tenant && !route_show(&s->tenant, &tenant))
+        return route_linked(s, true, s->link_tenant, ROUTE_COMMENT, e);
+    return session_route(s, NULL, e);
+}
+
 void on_waiter_done(struct waiter *w, struct server *server, const struct error *e)
 {
     struct session *s = container_of(w, struct session, waiter);
@@ -196,6 +222,16 @@ void on_waiter_done(struct waiter *w, struct server *server, const struct error 
         session_move(s, s->welcomed ? SESSION_IDLE : SESSION_AUTH);
     }
     session_resume(s);
+}
+
+bool session_waits_elsewhere(const struct session *s)
+{
+    struct error ignored;
+    if (s->state != SESSION_WAITING || !s->waiter.pool || !s->link_has_tenant)
+        return false;
+    error_clear(&ignored);
+    const struct map_shard *shard = route_shard(pools_map(s->owner->pools), s->profile->user, s->link_tenant, &ignored);
+    return !shard || shard->id != node_shard_id(pool_node(s->pool));
 }
 
 void session_cancel_wait(struct session *s)

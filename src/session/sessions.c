@@ -258,6 +258,13 @@ void sessions_map_changed(struct sessions *ss)
     struct ilist *node;
     while ((node = ilist_pop_front(&ss->misses)) != NULL)
         ilist_push_back(&again, node);
+    ILIST_EACH(link, &ss->all) {
+        struct session *s = container_of(link, struct session, in_owner);
+        if (session_waits_elsewhere(s)) {
+            waiter_cancel(&s->waiter);
+            ilist_push_back(&again, &s->in_misses);
+        }
+    }
     while ((node = ilist_pop_front(&again)) != NULL)
         look_again(container_of(node, struct session, in_misses));
 }
