@@ -16,7 +16,10 @@
 #include "shardgate/pool.h"
 
 #define CONNECTS_MAX 4u       /* of a pool in flight, so that a burst is no storm */
-#define CLEAN_LIMIT_MS 10000u /* for an abandoned or dirty server to get usable again */
+/* An abandoned or dirty server has this long to get usable again, looked at each
+ * second: a cancel request that came before its statement is repeated then. */
+#define CLEAN_TICK_MS 1000u
+#define CLEAN_TICKS 10u
 #define REFILL_MS 250u        /* how soon a pool below pool.min_size is filled */
 #define IDLE_LOOKS 8u         /* looks at an idle server within server.idle_timeout */
 #define LIFETIME_STEPS 8u     /* lifetimes are shorter by up to a tenth in steps */
@@ -197,6 +200,7 @@ struct server_task {
     bool rows, finished;
     bool cancel_again; /* abandoned while a cancel request was in flight */
     uint8_t phase;
+    uint8_t ticks; /* of CLEAN_TICKS */
     char error_state[6]; /* SQLSTATE of the last ErrorResponse, or "" */
     char error_text[200];
     char value[3][128]; /* columns of the last row, for the proof */

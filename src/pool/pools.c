@@ -17,7 +17,7 @@ static void init_classes(struct pools *ps)
     deadline_class_init(&ps->refill, l, REFILL_MS, on_refill, ps);
     deadline_class_init(&ps->idle, l, 0, on_idle_look, ps);
     deadline_class_init(&ps->prove, l, 0, on_limit, ps);
-    deadline_class_init(&ps->clean, l, CLEAN_LIMIT_MS, on_limit, ps);
+    deadline_class_init(&ps->clean, l, CLEAN_TICK_MS, on_limit, ps);
     for (unsigned i = 0; i < LIFETIME_STEPS; i++)
         deadline_class_init(&ps->lifetime[i], l, 0, on_lifetime, ps);
     for (unsigned i = 0; i < BACKOFF_STEPS; i++)

@@ -222,7 +222,13 @@ void on_limit(struct deadline *d, void *pools)
     struct server *s = container_of(d, struct server, limit);
     struct error e;
     if (s->state != SERVER_PROVING) {
-        server_end(s, LOG_WARN, "not usable again in time");
+        if (++s->task->ticks >= CLEAN_TICKS) {
+            server_end(s, LOG_WARN, "not usable again in time");
+            return;
+        }
+        if (s->expect.count > 0)
+            server_cancel(s);
+        deadline_arm(&s->pool->pools->clean, &s->limit);
         return;
     }
     error_clear(&e);

@@ -10,7 +10,7 @@
  *
  * A cancel request may strike whatever runs when it arrives, so nothing is sent
  * after the drain before the request is through. All together must be done within
- * CLEAN_LIMIT_MS; else, or if anything is not as it should be, the server is closed.
+ * CLEAN_TICKS seconds; else, or if anything is not as it should be, the server is closed.
  *
  * CopyFail and COPY: a backend that is not copying ignores CopyFail (55.2.6). One
  * that is copying in after an Execute ignores Sync, so a Sync that was sent before
@@ -47,7 +47,7 @@ static void end_if_done(struct server *s)
 static void ask(struct server *s, enum phase phase, const char *query)
 {
     struct buf b;
-    s->task->phase = phase;
+    s->task->phase = (uint8_t)phase;
     s->task->error_state[0] = '\0';
     buf_init(&b, 0);
     wire_put_query(&b, str_from(query));

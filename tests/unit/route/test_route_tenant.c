@@ -124,7 +124,8 @@ static void test_in_a_transaction(void **state)
 
     assert_true(statement(&t, SQL_COMMENT_TENANT, 7, &current, &tenant, &source));
     assert_int_equal(source, ROUTE_COMMENT);
-    assert_conflict(statement(&t, SQL_COMMENT_TENANT, 8, &current, &tenant, &source));
+    assert_false(statement(&t, SQL_COMMENT_TENANT, 8, &current, &tenant, &source));
+    assert_int_equal(e.code, ERR_TENANT_SEVERAL);
     assert_true(statement(&t, SQL_COMMENT_NONE, 0, &current, &tenant, &source));
     assert_int_equal(source, ROUTE_NONE);
     assert_int_equal(tenant, 7);
