@@ -133,6 +133,7 @@ class Cluster:
                 util.signal_quietly(pid, signo)
         self.process.wait(30)
         self.process = None
+        util.eventually(lambda: not any(util.alive(pid) for pid in pids), 30, "end of every server process")
 
     def pause(self):
         """The kernel still takes connections and bytes; nobody answers."""

@@ -114,6 +114,15 @@ def children(pid):
     return found
 
 
+def alive(pid):
+    """Runs, or will when it is told to go on; a zombie does not."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as f:
+            return f.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except OSError:
+        return False
+
+
 def signal_quietly(pid, signo):
     try:
         os.kill(pid, signo)
