@@ -49,12 +49,15 @@ static bool transaction_control(enum sql_verb v)
     return v == SQL_VERB_BEGIN || v == SQL_VERB_COMMIT || v == SQL_VERB_ROLLBACK;
 }
 
-/* BEGIN and its like by name would pin the server if it were parsed there. */
+static bool forgets_all(enum sql_verb v) { return v == SQL_VERB_DISCARD_ALL || v == SQL_VERB_RESET_ALL; }
+
+/* BEGIN and its like by name would pin the server if it were parsed there. RESET ALL
+ * and DISCARD ALL have effects here when they are executed. */
 static bool parse_here(struct session *s, const struct wire_parse *m, const struct sql_inspection *in)
 {
     if (in->statements != 1 || m->params > 0)
         return false;
-    if (session_is_local(s, in, m->text))
+    if (session_is_local(s, in, m->text) || (s->server && forgets_all(in->verb) && in->comment == SQL_COMMENT_NONE))
         return true;
     return m->name.len && s->profile->mode == CONF_MODE_TRANSACTION && transaction_control(in->verb) &&
            in->comment == SQL_COMMENT_NONE;
@@ -199,8 +202,9 @@ enum verdict session_execute(struct session *s, struct str body)
     }
     if (!session_quiet(s))
         return VERDICT_BLOCKED;
-    if (s->server && (transaction_control(local->verb) || local->verb == SQL_VERB_DISCARD_ALL ||
-                      local->verb == SQL_VERB_RESET_ALL))
+    if (s->server && forgets_all(local->verb))
+        session_end_pins(s, local->verb);
+    if (s->server && (transaction_control(local->verb) || forgets_all(local->verb)))
         return execute_on_server(s, local->text);
     struct error e;
     error_clear(&e);

@@ -119,15 +119,12 @@ void session_pin(struct session *s, unsigned pins)
     s->pins |= pins;
 }
 
-/* RESET ALL and DISCARD ALL outside a transaction end pins, and the tenant goes
- * back to that of the startup. The server stays dirty: it is reset with proof
- * before it is anybody else's. */
-static void end_pins(struct session *s, unsigned ended)
+void session_end_pins(struct session *s, enum sql_verb verb)
 {
     struct error ignored;
-    if (s->server->txn != 'I' || s->server->expect.count > 0)
+    if (s->server->txn != 'I' || s->server->expect.count > 0 || s->cycle)
         return;
-    s->pins &= ~ended;
+    s->pins &= verb == SQL_VERB_DISCARD_ALL ? PIN_SESSION : ~(unsigned)(SQL_PIN_SET | SQL_PIN_SET_CONFIG);
     s->server->dirty = true;
     error_clear(&ignored);
     route_reset(&s->tenant, NULL, &ignored);
@@ -138,9 +135,9 @@ static void note_effects(struct session *s, const struct sql_inspection *in)
     unsigned pins = in->pins;
     if (in->statements == 1 && in->verb == SQL_VERB_RESET_ALL) {
         pins = 0;
-        end_pins(s, SQL_PIN_SET | SQL_PIN_SET_CONFIG);
+        session_end_pins(s, in->verb);
     } else if (in->statements == 1 && in->verb == SQL_VERB_DISCARD_ALL) {
-        end_pins(s, ~PIN_SESSION);
+        session_end_pins(s, in->verb);
     }
     session_pin(s, pins);
 }
