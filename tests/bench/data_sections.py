@@ -188,8 +188,8 @@ def reload_section(book, stage, plan):
         figure = book.figure(f"reload {key}", f"{name} ({title}) ÷ p99 without", "×", False, "≤ 1.2",
                              lambda f: f.value() <= 1.2)
         count = book.figure(f"reloads {key}", "— maps published meanwhile", "", False, digits=0)
-        control = book.figure(f"reload control {key}", "— p99 while psql alone reads the rows every second ÷ p99 without",
-                              "×", False)
+        control = book.figure(f"reload control {key}",
+                              "— p99 while psql alone reads the rows every second ÷ p99 without", "×", False)
         for _ in range(plan.few_rounds):
             base, _ = loaded(gate, rate, plan.reload_seconds, None)
             read, _ = loaded(gate, rate, plan.reload_seconds, lambda: copy_out(stage, dbname))

@@ -79,8 +79,8 @@ def throughput(book, stage, plan):
             figures = load_figures(book, name)
             for c in candidates:
                 measure_load(figures, c, protocol, clients, session, plan.seconds)
-    scaling = book.figure("workers", "2 workers ÷ 1, transactions a second, simple, 64 clients", "×", False, "≥ 1.7",
-                          lambda f: f.value() >= 1.7)
+    scaling = book.figure("workers", "2 workers ÷ 1, transactions a second, simple, 64 clients", "×", False,
+                          "≥ 1.7", lambda f: f.value() >= 1.7)
     tps = book.figures["tps: simple, 64 clients"].rounds
     for one, two in zip(tps["shardgate"], tps["shardgate, 2 workers"]):
         scaling.add("shardgate", two / one)

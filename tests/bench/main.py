@@ -66,7 +66,8 @@ def options_of(argv):
     p.add_argument("--daemon-tenants", type=int, metavar="N", help="overrides in the directory of a daemon")
     p.add_argument("--output", metavar="FILE", default=os.path.join(SOURCE, "build", "bench.json"),
                    help="all values of all rounds, as JSON (build/bench.json)")
-    p.add_argument("--markdown", action="store_true", help="measure nothing: print the table of FILE for docs/benchmarks.md")
+    p.add_argument("--markdown", action="store_true",
+                   help="measure nothing: print the table of FILE for docs/benchmarks.md")
     options = p.parse_args(argv)
     options.sections = options.only.split(",") if options.only else list(SECTIONS)
     for name in options.sections:

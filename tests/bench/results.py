@@ -27,11 +27,12 @@ class Figure:
         ratios = [value / other for value, other in pairs if other]
         return statistics.median(ratios) if ratios else None
 
-    def spread(self, candidate="shardgate", base="pgbouncer"):
-        """Least and greatest of the rounds' ratios."""
-        pairs = zip(self.rounds.get(candidate, ()), self.rounds.get(base, ()))
-        ratios = [value / other for value, other in pairs if other]
-        return (min(ratios), max(ratios)) if ratios else None
+    def range(self):
+        """Least and greatest of shardgate's rounds, as text; nothing for a single round."""
+        values = self.rounds.get("shardgate", ())
+        if self.relative:
+            values = [value / other for value, other in zip(values, self.rounds.get("pgbouncer", ())) if other]
+        return f"{min(values):,.{self.digits}f}–{max(values):,.{self.digits}f}" if len(values) > 1 else ""
 
     def met(self):
         if self._met is None or not self.rounds.get("shardgate"):
@@ -75,12 +76,13 @@ def rows_of(figures):
     rows = []
     for f in figures:
         met = {None: "", True: "yes", False: "no"}[f["met"]]
-        rows.append([f"{f['title']}, {f['unit']}" if f["unit"] else f["title"], *f["cells"], f["target"] or "", met])
+        rows.append([f"{f['title']}, {f['unit']}" if f["unit"] else f["title"], *f["cells"][:3], f["range"],
+                     f["cells"][3], f["target"] or "", met])
     return rows
 
 
 def heading():
-    return ["figure", "direct", "PgBouncer", "shardgate", "2 workers", "target", "met"]
+    return ["figure", "direct", "PgBouncer", "shardgate", "its rounds", "2 workers", "target", "met"]
 
 
 def text_table(figures):
@@ -88,7 +90,7 @@ def text_table(figures):
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:
-        cells = [cell.ljust(width) if i in (0, 5, 6) else cell.rjust(width)
+        cells = [cell.ljust(width) if i in (0, 6, 7) else cell.rjust(width)
                  for i, (cell, width) in enumerate(zip(row, widths))]
         lines.append("  ".join(cells).rstrip())
     lines.insert(1, "-" * len(lines[0]))
@@ -96,13 +98,14 @@ def text_table(figures):
 
 
 def markdown_table(figures):
-    lines = ["| " + " | ".join(heading()) + " |", "| --- | ---: | ---: | ---: | ---: | --- | --- |"]
+    lines = ["| " + " | ".join(heading()) + " |", "| --- | ---: | ---: | ---: | --- | ---: | --- | --- |"]
     lines += ["| " + " | ".join(row) + " |" for row in rows_of(figures)]
     return "\n".join(lines)
 
 
 def document(book, machine, settings):
-    figures = [{**f.as_dict(), "cells": [f.cell(name) for name in CANDIDATES]} for f in book.figures.values()]
+    figures = [{**f.as_dict(), "cells": [f.cell(name) for name in CANDIDATES], "range": f.range()}
+               for f in book.figures.values()]
     return {"machine": machine, "settings": settings, "figures": figures, "notes": book.notes,
             "failures": book.failures}
 
