@@ -162,7 +162,7 @@ const struct err_info *err_info(enum err_code code);
  * the log. Texts are cut at their size. Plain data; copy freely. */
 struct error {
     enum err_code code;
-    bool fatal; /* the connection ends with it, whatever the table's severity */
+    bool fatal;        /* the connection ends with it, whatever the table's severity */
     char message[160]; /* "" means the table's message */
     char detail[240];
     char hint[240];   /* "" means the table's hint */

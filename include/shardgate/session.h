@@ -26,11 +26,11 @@ unsigned session_hub_clients(const struct session_hub *h); /* of all workers; an
 
 /* One command. Allocated by the session; run gives it back through done. */
 struct console_call {
-    char *text;          /* NUL-terminated, owned */
+    char *text; /* NUL-terminated, owned */
     const char *user;
-    bool admin, stats;   /* the user's rights */
-    struct loop *loop;   /* where done must be called; never from within run */
-    struct buf reply;    /* DataRow… CommandComplete, or ErrorResponse: wire messages */
+    bool admin, stats; /* the user's rights */
+    struct loop *loop; /* where done must be called; never from within run */
+    struct buf reply;  /* DataRow… CommandComplete, or ErrorResponse: wire messages */
     void (*done)(struct console_call *c);
     void *owner;
 };
@@ -65,8 +65,8 @@ struct sessions_hooks {
 };
 
 struct sessions;
-struct sessions *sessions_new(struct pools *pools, const struct conf *c, struct auth_users *users, struct session_hub *hub,
-                              unsigned worker, const struct sessions_hooks *hooks);
+struct sessions *sessions_new(struct pools *pools, const struct conf *c, struct auth_users *users,
+                              struct session_hub *hub, unsigned worker, const struct sessions_hooks *hooks);
 void sessions_free(struct sessions *ss); /* none may be left */
 void sessions_configure(struct sessions *ss, const struct conf *c, struct auth_users *users);
 /* A new client connection; owns fd. */
@@ -77,7 +77,8 @@ struct session *sessions_attach(struct sessions *ss, struct stream *stream, cons
 /* After the map has changed: sessions that wait for a look-up, or for a server of a shard
  * that is their tenant's no longer, try again. */
 void sessions_map_changed(struct sessions *ss);
-void sessions_tenant_answer(struct sessions *ss, int64_t tenant, const struct error *e); /* e NULL: asked; found or not */
+void sessions_tenant_answer(struct sessions *ss, int64_t tenant,
+                            const struct error *e); /* e NULL: asked; found or not */
 void sessions_cancel(struct sessions *ss, struct cancel_key key);
 /* Stops taking clients: new ones and idle ones get 57P01, transactions may end. */
 void sessions_drain(struct sessions *ss);
@@ -91,13 +92,13 @@ struct session_info {
     uint64_t id;
     const char *user, *database, *address, *application;
     uint16_t port;
-    const char *state;        /* "login", "idle", "active", "waiting", "in transaction", … */
+    const char *state; /* "login", "idle", "active", "waiting", "in transaction", … */
     bool has_tenant;
     int64_t tenant;
-    const char *source;       /* of the tenant */
-    int shard_id;             /* -1: none now */
-    uint64_t server_id;       /* 0: none now */
-    const char *pinned;       /* why, or NULL */
+    const char *source; /* of the tenant */
+    int shard_id;       /* -1: none now */
+    uint64_t server_id; /* 0: none now */
+    const char *pinned; /* why, or NULL */
     uint64_t connected_ms, wait_ms;
 };
 void sessions_each(struct sessions *ss, void (*fn)(void *ctx, const struct session_info *i), void *ctx);

@@ -151,8 +151,9 @@ bool conf_print_docs(struct buf *out)
         out, &options_user, "users",
         "A list, one entry a user. Names must differ. `auth.file` can hold more users; where both name one, this\n"
         "entry's values hold, and the file's secret serves only where the entry has no `password`.");
-    print_list(out, &options_database, "databases",
-               "A list, one entry a database. Without the list clients may name any database. With it, only those listed\n"
-               "exist, and an entry named `*` admits all others; any other name is refused with 3D000.");
+    print_list(
+        out, &options_database, "databases",
+        "A list, one entry a database. Without the list clients may name any database. With it, only those listed\n"
+        "exist, and an entry named `*` admits all others; any other name is refused with 3D000.");
     return !out->failed;
 }

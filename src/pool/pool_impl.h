@@ -15,17 +15,17 @@
 #include "permits.h"
 #include "shardgate/pool.h"
 
-#define CONNECTS_MAX 4u       /* of a pool in flight, so that a burst is no storm */
+#define CONNECTS_MAX 4u /* of a pool in flight, so that a burst is no storm */
 /* An abandoned or dirty server has this long to get usable again, looked at each
  * second: a cancel request that came before its statement is repeated then. */
 #define CLEAN_TICK_MS 1000u
 #define CLEAN_TICKS 10u
-#define REFILL_MS 250u        /* how soon a pool below pool.min_size is filled */
-#define IDLE_LOOKS 8u         /* looks at an idle server within server.idle_timeout */
-#define LIFETIME_STEPS 8u     /* lifetimes are shorter by up to a tenth in steps */
-#define QUANTUM_MS 5u         /* a worker keeps a server so long before it goes to one that has none */
-#define YIELD_MS 100u         /* a pool's clients wait so much longer than another's before it yields */
-#define BACKOFF_STEPS 5u      /* × 1, 2, 4, 8, 16 */
+#define REFILL_MS 250u    /* how soon a pool below pool.min_size is filled */
+#define IDLE_LOOKS 8u     /* looks at an idle server within server.idle_timeout */
+#define LIFETIME_STEPS 8u /* lifetimes are shorter by up to a tenth in steps */
+#define QUANTUM_MS 5u     /* a worker keeps a server so long before it goes to one that has none */
+#define YIELD_MS 100u     /* a pool's clients wait so much longer than another's before it yields */
+#define BACKOFF_STEPS 5u  /* × 1, 2, 4, 8, 16 */
 #define SERVER_STATES (SERVER_CLOSING + 1u)
 
 /* ---- back-off: backoff.c ---------------------------------------------------- */
@@ -200,7 +200,7 @@ struct server_task {
     bool rows, finished;
     bool cancel_again; /* abandoned while a cancel request was in flight */
     uint8_t phase;
-    uint8_t ticks; /* of CLEAN_TICKS */
+    uint8_t ticks;       /* of CLEAN_TICKS */
     char error_state[6]; /* SQLSTATE of the last ErrorResponse, or "" */
     char error_text[200];
     char value[3][128]; /* columns of the last row, for the proof */

@@ -144,8 +144,10 @@ bool route_statement(const struct route_tenant *t, const struct sql_inspection *
         *tenant = in->tenant;
     }
     if (commented && *source == ROUTE_COMMENT && current && *current != *tenant) {
-        error_set(e, ERR_TENANT_SEVERAL, "the comment names %" PRId64 " in a transaction of %" PRId64, *tenant, *current);
-        error_detail(e, "The transaction acts for tenant %" PRId64 "; the comment names tenant %" PRId64 ".", *current, *tenant);
+        error_set(e, ERR_TENANT_SEVERAL, "the comment names %" PRId64 " in a transaction of %" PRId64, *tenant,
+                  *current);
+        error_detail(e, "The transaction acts for tenant %" PRId64 "; the comment names tenant %" PRId64 ".", *current,
+                     *tenant);
         return false;
     }
     if (*source != ROUTE_NONE)

@@ -13,10 +13,12 @@ static const uint32_t allowed[] = {
     [SESSION_STARTUP] = FSM_TO(SESSION_AUTH) | FSM_TO(SESSION_CLOSING) | FSM_TO(SESSION_CLOSED),
     [SESSION_AUTH] = FSM_TO(SESSION_IDLE) | FSM_TO(SESSION_WAITING) | FSM_TO(SESSION_LINKED) | FSM_TO(SESSION_CONSOLE) |
                      FSM_TO(SESSION_CLOSING) | FSM_TO(SESSION_CLOSED),
-    [SESSION_IDLE] = FSM_TO(SESSION_WAITING) | FSM_TO(SESSION_LINKED) | FSM_TO(SESSION_CLOSING) | FSM_TO(SESSION_CLOSED),
+    [SESSION_IDLE] =
+        FSM_TO(SESSION_WAITING) | FSM_TO(SESSION_LINKED) | FSM_TO(SESSION_CLOSING) | FSM_TO(SESSION_CLOSED),
     [SESSION_WAITING] = FSM_TO(SESSION_IDLE) | FSM_TO(SESSION_AUTH) | FSM_TO(SESSION_LINKED) | FSM_TO(SESSION_CLOSING) |
                         FSM_TO(SESSION_CLOSED),
-    [SESSION_LINKED] = FSM_TO(SESSION_IDLE) | FSM_TO(SESSION_WAITING) | FSM_TO(SESSION_CLOSING) | FSM_TO(SESSION_CLOSED),
+    [SESSION_LINKED] =
+        FSM_TO(SESSION_IDLE) | FSM_TO(SESSION_WAITING) | FSM_TO(SESSION_CLOSING) | FSM_TO(SESSION_CLOSED),
     [SESSION_CONSOLE] = FSM_TO(SESSION_CONSOLE_BUSY) | FSM_TO(SESSION_CLOSING) | FSM_TO(SESSION_CLOSED),
     [SESSION_CONSOLE_BUSY] = FSM_TO(SESSION_CONSOLE) | FSM_TO(SESSION_CLOSING) | FSM_TO(SESSION_CLOSED),
     [SESSION_CLOSING] = FSM_TO(SESSION_CLOSED),
@@ -172,14 +174,29 @@ void session_log_refusal(struct session *s, const struct error *e)
 {
     struct counters *c = s->owner->counters;
     switch (e->code) {
-    case ERR_TENANT_REQUIRED: counter_add(c, COUNTER_REFUSED_NO_TENANT, 1); break;
-    case ERR_TENANT_UNKNOWN: counter_add(c, COUNTER_REFUSED_UNKNOWN_TENANT, 1); break;
-    case ERR_TENANT_CONFLICT: counter_add(c, COUNTER_REFUSED_CONFLICT, 1); break;
-    case ERR_TENANT_SEVERAL: counter_add(c, COUNTER_REFUSED_SEVERAL, 1); break;
-    case ERR_TENANT_FORBIDDEN: counter_add(c, COUNTER_REFUSED_FORBIDDEN, 1); break;
-    case ERR_SHARD_INACTIVE: counter_add(c, COUNTER_REFUSED_INACTIVE, 1); break;
-    case ERR_PROTOCOL: counter_add(c, COUNTER_PROTOCOL_ERRORS, 1); break;
-    default: break;
+    case ERR_TENANT_REQUIRED:
+        counter_add(c, COUNTER_REFUSED_NO_TENANT, 1);
+        break;
+    case ERR_TENANT_UNKNOWN:
+        counter_add(c, COUNTER_REFUSED_UNKNOWN_TENANT, 1);
+        break;
+    case ERR_TENANT_CONFLICT:
+        counter_add(c, COUNTER_REFUSED_CONFLICT, 1);
+        break;
+    case ERR_TENANT_SEVERAL:
+        counter_add(c, COUNTER_REFUSED_SEVERAL, 1);
+        break;
+    case ERR_TENANT_FORBIDDEN:
+        counter_add(c, COUNTER_REFUSED_FORBIDDEN, 1);
+        break;
+    case ERR_SHARD_INACTIVE:
+        counter_add(c, COUNTER_REFUSED_INACTIVE, 1);
+        break;
+    case ERR_PROTOCOL:
+        counter_add(c, COUNTER_PROTOCOL_ERRORS, 1);
+        break;
+    default:
+        break;
     }
     char address[64];
     session_address(s, address, sizeof address);

@@ -146,13 +146,18 @@ static bool message(struct session *s, char type, struct str body)
     if (s->skip_to_sync && type != 'S')
         return true;
     switch (type) {
-    case 'Q': query(s, body); return true;
+    case 'Q':
+        query(s, body);
+        return true;
     case 'P':
         return wire_parse_parse(body, &m) && local_put(s, false, m.name, SQL_VERB_OTHER, "", m.text) &&
                wire_put_parse_complete(reply);
-    case 'B': return bind(s, body);
-    case 'D': return wire_parse_target(body, &kind, &name) && describe(s, kind, name);
-    case 'E': return execute(s, body);
+    case 'B':
+        return bind(s, body);
+    case 'D':
+        return wire_parse_target(body, &kind, &name) && describe(s, kind, name);
+    case 'E':
+        return execute(s, body);
     case 'C':
         if (!wire_parse_target(body, &kind, &name))
             return false;
@@ -162,8 +167,10 @@ static bool message(struct session *s, char type, struct str body)
         s->skip_to_sync = false;
         local_clear_portals(s);
         return wire_put_ready(reply, 'I');
-    case 'H': return true;
-    default: return false;
+    case 'H':
+        return true;
+    default:
+        return false;
     }
 }
 

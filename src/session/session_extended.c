@@ -180,8 +180,8 @@ static enum verdict execute_on_server(struct session *s, const char *text)
     wire_put_bind_execute(prefix);
     s->cycle = true;
     s->unnamed = s->unbound = false;
-    if (!session_expect(s, 'P', EXPECT_SKIP) || !session_expect(s, 'B', EXPECT_SKIP) || !session_expect(s, 'E', EXPECT_FORWARD) ||
-        prefix->failed) {
+    if (!session_expect(s, 'P', EXPECT_SKIP) || !session_expect(s, 'B', EXPECT_SKIP) ||
+        !session_expect(s, 'E', EXPECT_FORWARD) || prefix->failed) {
         session_fail_code(s, ERR_OUT_OF_MEMORY, "pipeline too long");
         return VERDICT_ENDED;
     }

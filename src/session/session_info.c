@@ -7,16 +7,23 @@ static const char *state_name(const struct session *s)
 {
     switch ((enum session_state)s->state) {
     case SESSION_STARTUP:
-    case SESSION_AUTH: return "login";
-    case SESSION_IDLE: return s->begin ? "in transaction" : "idle";
-    case SESSION_WAITING: return "waiting";
+    case SESSION_AUTH:
+        return "login";
+    case SESSION_IDLE:
+        return s->begin ? "in transaction" : "idle";
+    case SESSION_WAITING:
+        return "waiting";
     case SESSION_LINKED:
         if (s->server->expect.count || s->cycle)
             return "active";
-        return session_status(s) == 'I' ? "idle" : session_status(s) == 'T' ? "in transaction" : "in failed transaction";
+        return session_status(s) == 'I'   ? "idle"
+               : session_status(s) == 'T' ? "in transaction"
+                                          : "in failed transaction";
     case SESSION_CONSOLE:
-    case SESSION_CONSOLE_BUSY: return "console";
-    default: return "closing";
+    case SESSION_CONSOLE_BUSY:
+        return "console";
+    default:
+        return "closing";
     }
 }
 
@@ -36,13 +43,17 @@ static void one(struct session *s, void (*fn)(void *ctx, const struct session_in
         .user = p ? p->user_name.ptr : "",
         .database = p ? p->database.ptr : "",
         .address = address,
-        .application = s->params && s->params->value[PARAM_APPLICATION_NAME].ptr ? s->params->value[PARAM_APPLICATION_NAME].ptr : "",
+        .application = s->params && s->params->value[PARAM_APPLICATION_NAME].ptr
+                           ? s->params->value[PARAM_APPLICATION_NAME].ptr
+                           : "",
         .port = s->port,
         .state = state_name(s),
         .has_tenant = has,
         .tenant = tenant,
-        .source = !has ? "" : route_source_name(s->server ? (enum route_source)s->source
-                                                : s->tenant.has_identity ? ROUTE_IDENTITY : ROUTE_SESSION),
+        .source = !has ? ""
+                       : route_source_name(s->server                ? (enum route_source)s->source
+                                           : s->tenant.has_identity ? ROUTE_IDENTITY
+                                                                    : ROUTE_SESSION),
         .shard_id = s->server ? node_shard_id(pool_node(s->server->pool)) : -1,
         .server_id = s->server ? s->server->id : 0,
         .pinned = s->server ? session_pin_name(s) : NULL,
@@ -55,6 +66,6 @@ static void one(struct session *s, void (*fn)(void *ctx, const struct session_in
 
 void sessions_each(struct sessions *ss, void (*fn)(void *ctx, const struct session_info *i), void *ctx)
 {
-    ILIST_EACH(node, &ss->all)
+    ILIST_EACH (node, &ss->all)
         one(container_of(node, struct session, in_owner), fn, ctx);
 }

@@ -23,10 +23,7 @@ bool session_blocked(const struct session *s)
 }
 
 /* Messages whose whole body a verdict needs; Bind is judged by its head. */
-static bool needs_body(char type)
-{
-    return type == 'Q' || type == 'P' || type == 'D' || type == 'C' || type == 'E';
-}
+static bool needs_body(char type) { return type == 'Q' || type == 'P' || type == 'D' || type == 'C' || type == 'E'; }
 
 static enum verdict too_large(struct session *s, const struct wire_header *h)
 {
@@ -49,19 +46,31 @@ static enum verdict judge(struct session *s, const struct wire_header *h, const 
 {
     struct str body = {p + WIRE_HEADER, h->size - WIRE_HEADER};
     switch (h->type) {
-    case 'Q': return session_query(s, body);
-    case 'P': return session_parse(s, body);
-    case 'B': return session_bind(s, (struct str){body.ptr, n - WIRE_HEADER < body.len ? n - WIRE_HEADER : body.len}, n >= h->size);
-    case 'D': return session_describe(s, body);
-    case 'E': return session_execute(s, body);
-    case 'C': return session_close_target(s, body);
-    case 'S': return session_sync(s);
-    case 'H': return session_flush_message(s);
-    case 'F': return session_function_call(s);
+    case 'Q':
+        return session_query(s, body);
+    case 'P':
+        return session_parse(s, body);
+    case 'B':
+        return session_bind(s, (struct str){body.ptr, n - WIRE_HEADER < body.len ? n - WIRE_HEADER : body.len},
+                            n >= h->size);
+    case 'D':
+        return session_describe(s, body);
+    case 'E':
+        return session_execute(s, body);
+    case 'C':
+        return session_close_target(s, body);
+    case 'S':
+        return session_sync(s);
+    case 'H':
+        return session_flush_message(s);
+    case 'F':
+        return session_function_call(s);
     case 'd':
     case 'c':
-    case 'f': return copy_message(s, h->type);
-    default: break;
+    case 'f':
+        return copy_message(s, h->type);
+    default:
+        break;
     }
     return VERDICT_ENDED;
 }

@@ -72,14 +72,14 @@ struct local_statement {
 struct login {
     struct auth_exchange *exchange;
     struct auth_users *users;
-    const struct auth_user *user; /* NULL: unknown, the exchange is a mock */
-    struct derive *derive;        /* key derivation under way on a pool thread */
-    struct str user_name, database; /* without the tenant's part; slices of `packet` */
-    struct str full_user;         /* as given, for the log */
+    const struct auth_user *user;          /* NULL: unknown, the exchange is a mock */
+    struct derive *derive;                 /* key derivation under way on a pool thread */
+    struct str user_name, database;        /* without the tenant's part; slices of `packet` */
+    struct str full_user;                  /* as given, for the log */
     struct setting settings[SETTINGS_MAX]; /* slices of `packet` and `decoded` */
     unsigned setting_count;
     enum settings_replication replication;
-    char *packet, *decoded;       /* own copies of the startup parameters */
+    char *packet, *decoded; /* own copies of the startup parameters */
     bool console;
 };
 
@@ -90,56 +90,56 @@ struct session {
     struct profile *profile;
     struct login *login;
     struct server *server;
-    struct pool *pool;         /* of the last route; good while the next two stand */
+    struct pool *pool; /* of the last route; good while the next two stand */
     uint64_t pool_generation;
     int64_t pool_tenant;
-    struct params *params;     /* what the client has been told */
-    struct params *startup;    /* … in its welcome; NULL in session mode */
+    struct params *params;  /* what the client has been told */
+    struct params *startup; /* … in its welcome; NULL in session mode */
     struct buf in, out;
     struct local_statement *locals;
-    char *begin;               /* a BEGIN that was answered but not sent yet */
+    char *begin;                /* a BEGIN that was answered but not sent yet */
     struct route_tenant *saved; /* the tenant before the transaction, if it changed in it */
     struct console_call *call;
     struct error *route_error; /* why the wait for a server failed: for the statement at hand */
     struct waiter waiter;
     struct deadline deadline;
-    struct ilist in_misses;    /* waits for the directory's answer about pool_tenant */
+    struct ilist in_misses; /* waits for the directory's answer about pool_tenant */
     struct reap reap;
     struct route_tenant tenant;
     uint64_t id;
     uint64_t query_start_ns;
     uint64_t connected_ms;
-    int64_t link_tenant;       /* while LINKED with a tenant */
+    int64_t link_tenant; /* while LINKED with a tenant */
     uint32_t cancel_pid, cancel_key;
-    uint32_t body_left;        /* of the client message being forwarded or dropped */
-    uint32_t forward_skip;     /* leading bytes of the message at hand that ss->prefix replaces */
+    uint32_t body_left;    /* of the client message being forwarded or dropped */
+    uint32_t forward_skip; /* leading bytes of the message at hand that ss->prefix replaces */
     uint8_t address[16];
     uint16_t port;
-    uint8_t address_kind;      /* 0 Unix, 4, 6, 1 other */
-    uint8_t state;             /* enum session_state; session_move changes it */
-    uint8_t source;            /* enum route_source of link_tenant */
+    uint8_t address_kind; /* 0 Unix, 4, 6, 1 other */
+    uint8_t state;        /* enum session_state; session_move changes it */
+    uint8_t source;       /* enum route_source of link_tenant */
     uint8_t encryption_requests;
-    uint8_t refusal;           /* enum err_code to answer the startup packet with; 0: none */
-    unsigned pins;             /* enum sql_pin, and the two below */
-    bool body_drop : 1;        /* body_left is dropped */
+    uint8_t refusal;    /* enum err_code to answer the startup packet with; 0: none */
+    unsigned pins;      /* enum sql_pin, and the two below */
+    bool body_drop : 1; /* body_left is dropped */
     bool welcomed : 1;
-    bool provisional : 1;      /* params were not confirmed by a server yet */
+    bool provisional : 1; /* params were not confirmed by a server yet */
     bool link_has_tenant : 1;
-    bool cycle : 1;            /* extended messages went to the server since the last Sync */
-    bool skip_to_sync : 1;     /* a local error in the extended protocol */
-    bool barrier : 1;          /* waits until the server has answered all */
-    bool failed : 1;           /* the transaction of `begin` has failed */
-    bool unnamed : 1;          /* the unnamed statement on the server is ours */
-    bool unbound : 1;          /* … and no Bind has used it: the server is kept */
-    bool fatal_seen : 1;       /* the server's FATAL was passed on */
-    bool counted : 1;          /* in the hub's counts */
-    bool counted_user : 1;     /* … by user, which is profile's */
-    bool own_key : 1;          /* cancel key is the server's and in the hub's table */
-    bool rolled_back : 1;      /* last CommandComplete was ROLLBACK */
-    bool looked_up : 1;        /* the directory was asked for the tenant at hand */
-    bool pool_for_tenant : 1;  /* `pool` is of pool_tenant, not of the home shard */
-    bool console_simple : 1;   /* `call` answers a Query, not an Execute */
-    bool copy_in : 1;          /* COPY FROM STDIN by Execute: the server ignores Sync until it ends */
+    bool cycle : 1;           /* extended messages went to the server since the last Sync */
+    bool skip_to_sync : 1;    /* a local error in the extended protocol */
+    bool barrier : 1;         /* waits until the server has answered all */
+    bool failed : 1;          /* the transaction of `begin` has failed */
+    bool unnamed : 1;         /* the unnamed statement on the server is ours */
+    bool unbound : 1;         /* … and no Bind has used it: the server is kept */
+    bool fatal_seen : 1;      /* the server's FATAL was passed on */
+    bool counted : 1;         /* in the hub's counts */
+    bool counted_user : 1;    /* … by user, which is profile's */
+    bool own_key : 1;         /* cancel key is the server's and in the hub's table */
+    bool rolled_back : 1;     /* last CommandComplete was ROLLBACK */
+    bool looked_up : 1;       /* the directory was asked for the tenant at hand */
+    bool pool_for_tenant : 1; /* `pool` is of pool_tenant, not of the home shard */
+    bool console_simple : 1;  /* `call` answers a Query, not an Execute */
+    bool copy_in : 1;         /* COPY FROM STDIN by Execute: the server ignores Sync until it ends */
     struct stream socket;
 };
 
@@ -159,8 +159,8 @@ struct sessions {
     struct ilist all, misses;
     size_t count, waiting;
     bool draining, told_drained;
-    bool unsent; /* of the session that is looking at a message: messages before it have not left */
-    bool timed; /* some timeout of sessions after login is set */
+    bool unsent;            /* of the session that is looking at a message: messages before it have not left */
+    bool timed;             /* some timeout of sessions after login is set */
     struct session **slots; /* by slot of the id */
     uint32_t *free_slots;
     uint32_t slot_cap, free_count;
@@ -183,9 +183,9 @@ void session_fail_code(struct session *s, enum err_code code, const char *cause)
 void session_end(struct session *s, const char *why);
 void session_log_refusal(struct session *s, const struct error *e);
 void session_address(const struct session *s, char *to, size_t size);
-void session_watch(struct session *s); /* which events the client's stream needs now */
+void session_watch(struct session *s);           /* which events the client's stream needs now */
 void sessions_tell_drained(struct sessions *ss); /* if so, and once */
-void session_arm(struct session *s);   /* the deadline that fits the state */
+void session_arm(struct session *s);             /* the deadline that fits the state */
 
 /* ---- session_io.c ---------------------------------------------------------- */
 void on_client_ready(struct stream *stream, int events);
@@ -258,7 +258,8 @@ static inline bool session_inside_message(const struct session *s)
 bool session_is_local(const struct session *s, const struct sql_inspection *in, struct str text);
 /* Runs a local command; appends rows and CommandComplete (no ReadyForQuery) to
  * ss->reply. with_rows: SHOW's RowDescription comes first. False: e. */
-bool session_run_local(struct session *s, enum sql_verb verb, const char *value, const char *begin, bool with_rows, struct error *e);
+bool session_run_local(struct session *s, enum sql_verb verb, const char *value, const char *begin, bool with_rows,
+                       struct error *e);
 /* Holds the server for its state; reasons as SQL_PIN_* and PIN_*. */
 void session_pin(struct session *s, unsigned pins);
 /* RESET ALL and DISCARD ALL outside a transaction end pins, and the tenant goes
@@ -322,7 +323,7 @@ size_t session_console_input(struct session *s, const char *p, size_t n);
 static inline uint32_t id_slot(uint64_t id) { return (uint32_t)(id & ((1u << ID_SLOT_BITS) - 1)); }
 static inline unsigned id_worker(uint64_t id) { return (unsigned)(id >> ID_SLOT_BITS) & ((1u << ID_WORKER_BITS) - 1); }
 
-#define SCRATCH_LEAD 16u /* room before the scratch for the start of a split header */
+#define SCRATCH_LEAD 16u      /* room before the scratch for the start of a split header */
 #define INPUT_HOLD_MAX 65536u /* a waiting client's input is read no further than this */
 
 #endif

@@ -61,8 +61,8 @@ static void forget(struct session *s)
 static bool clean(const struct session *s)
 {
     const struct server *server = s->server;
-    return server->expect.count == 0 && server->txn == 'I' && !s->cycle && server->in.len == 0 && server->in_left == 0 &&
-           server->out.len == 0 && (s->body_left == 0 || s->body_drop);
+    return server->expect.count == 0 && server->txn == 'I' && !s->cycle && server->in.len == 0 &&
+           server->in_left == 0 && server->out.len == 0 && (s->body_left == 0 || s->body_drop);
 }
 
 void session_release_if_idle(struct session *s)

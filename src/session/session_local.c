@@ -105,8 +105,8 @@ bool session_is_local(const struct session *s, const struct sql_inspection *in, 
     case SQL_VERB_SHOW_TENANT:
         return true;
     case SQL_VERB_BEGIN:
-        return !s->server && s->profile->mode == CONF_MODE_TRANSACTION && in->comment == SQL_COMMENT_NONE && !in->pins &&
-               text.len <= BEGIN_MAX;
+        return !s->server && s->profile->mode == CONF_MODE_TRANSACTION && in->comment == SQL_COMMENT_NONE &&
+               !in->pins && text.len <= BEGIN_MAX;
     case SQL_VERB_COMMIT:
     case SQL_VERB_ROLLBACK:
         return !s->server && (s->begin || s->profile->mode == CONF_MODE_TRANSACTION);
@@ -261,17 +261,26 @@ bool session_run_local(struct session *s, enum sql_verb verb, const char *value,
     if (s->server && s->server->txn == 'E')
         return error_set(e, ERR_IN_FAILED_TRANSACTION, "tenant command in a failed transaction");
     switch (verb) {
-    case SQL_VERB_SET_TENANT: return set_tenant(s, false, value, e);
-    case SQL_VERB_SET_LOCAL_TENANT: return set_tenant(s, true, value, e);
+    case SQL_VERB_SET_TENANT:
+        return set_tenant(s, false, value, e);
+    case SQL_VERB_SET_LOCAL_TENANT:
+        return set_tenant(s, true, value, e);
     case SQL_VERB_RESET_TENANT:
         save_tenant(s);
         return route_reset(&s->tenant, bound(s), e) && wire_put_command_complete(reply, "RESET");
-    case SQL_VERB_SHOW_TENANT: return show_tenant(s, with_rows);
-    case SQL_VERB_BEGIN: return begin(s, begin_text);
-    case SQL_VERB_COMMIT: return end(s, true);
-    case SQL_VERB_ROLLBACK: return end(s, false);
-    case SQL_VERB_DISCARD_ALL: return forget_settings(s, "DISCARD ALL", e);
-    case SQL_VERB_RESET_ALL: return forget_settings(s, "RESET", e);
-    default: return error_set(e, ERR_INTERNAL, "statement is not local");
+    case SQL_VERB_SHOW_TENANT:
+        return show_tenant(s, with_rows);
+    case SQL_VERB_BEGIN:
+        return begin(s, begin_text);
+    case SQL_VERB_COMMIT:
+        return end(s, true);
+    case SQL_VERB_ROLLBACK:
+        return end(s, false);
+    case SQL_VERB_DISCARD_ALL:
+        return forget_settings(s, "DISCARD ALL", e);
+    case SQL_VERB_RESET_ALL:
+        return forget_settings(s, "RESET", e);
+    default:
+        return error_set(e, ERR_INTERNAL, "statement is not local");
     }
 }

@@ -32,8 +32,8 @@ static void login_failed(struct session *s, const struct error *e)
     char address[64];
     session_address(s, address, sizeof address);
     counter_add(s->owner->counters, COUNTER_LOGIN_FAILURES, 1);
-    log_event(LOG_WARN, "login failed", log_slice("user", s->login->full_user), log_slice("database", s->login->database),
-              log_str("address", address), log_err(e));
+    log_event(LOG_WARN, "login failed", log_slice("user", s->login->full_user),
+              log_slice("database", s->login->database), log_str("address", address), log_err(e));
     session_fail(s, e);
 }
 
@@ -46,8 +46,8 @@ static void authenticated(struct session *s)
     wire_put_auth_ok(&ss->reply);
     if (l->console && !l->user->admin && !l->user->stats) {
         error_set(&e, ERR_AUTH_NOT_ALLOWED, "user is not in admin.users or admin.stats_users");
-    } else if (!hub_count_user(ss->hub, l->user_name, l->user->max_clients ? l->user->max_clients : ss->conf->max_clients_per_user,
-                               &e)) {
+    } else if (!hub_count_user(ss->hub, l->user_name,
+                               l->user->max_clients ? l->user->max_clients : ss->conf->max_clients_per_user, &e)) {
         counter_add(ss->counters, COUNTER_CLIENTS_REFUSED, 1);
     } else {
         s->counted_user = true;
@@ -75,10 +75,7 @@ static void authenticated(struct session *s)
 
 static void step(struct session *s, enum auth_step next, const struct error *e);
 
-static void run_derive(struct work *w)
-{
-    auth_derive(container_of(w, struct derive, work)->exchange);
-}
+static void run_derive(struct work *w) { auth_derive(container_of(w, struct derive, work)->exchange); }
 
 static void on_derived(struct work *w)
 {
@@ -137,8 +134,8 @@ void session_login_begin(struct session *s)
     l->users = auth_users_ref(ss->users);
     l->user = auth_users_find(l->users, l->user_name);
     enum auth_step next;
-    l->exchange = auth_begin(l->users, l->user, l->user_name, ss->conf->auth_type, ss->conf->auth_iterations, &ss->reply,
-                             &next, &e);
+    l->exchange = auth_begin(l->users, l->user, l->user_name, ss->conf->auth_type, ss->conf->auth_iterations,
+                             &ss->reply, &next, &e);
     if (!str_eq(l->full_user, l->user_name) && !auth_set_sent_name(l->exchange, l->full_user))
         session_fail_code(s, ERR_OUT_OF_MEMORY, "login");
     else

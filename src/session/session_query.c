@@ -84,7 +84,8 @@ enum verdict session_refuse(struct session *s, const struct error *e, bool exten
 
 static bool is_tenant_command(enum sql_verb v)
 {
-    return v == SQL_VERB_SET_TENANT || v == SQL_VERB_SET_LOCAL_TENANT || v == SQL_VERB_RESET_TENANT || v == SQL_VERB_SHOW_TENANT;
+    return v == SQL_VERB_SET_TENANT || v == SQL_VERB_SET_LOCAL_TENANT || v == SQL_VERB_RESET_TENANT ||
+           v == SQL_VERB_SHOW_TENANT;
 }
 
 /* Runs the tenant commands at the head of *text. FORWARD: go on with *text. */

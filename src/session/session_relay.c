@@ -185,11 +185,19 @@ static void note(struct relay *r, char type, struct str body)
     struct server *server = r->server;
     struct str name, value;
     switch (type) {
-    case '1': pop_if(server, 'P'); break;
-    case '2': pop_if(server, 'B'); break;
-    case '3': pop_if(server, 'C'); break;
+    case '1':
+        pop_if(server, 'P');
+        break;
+    case '2':
+        pop_if(server, 'B');
+        break;
+    case '3':
+        pop_if(server, 'C');
+        break;
     case 'T':
-    case 'n': pop_if(server, 'D'); break;
+    case 'n':
+        pop_if(server, 'D');
+        break;
     case 'C':
         r->s->copy_in = false; /* its CopyDone may have been sent before we knew of the COPY */
         if (r->s->saved)
@@ -197,18 +205,25 @@ static void note(struct relay *r, char type, struct str body)
         pop_if(server, 'E');
         break;
     case 'I':
-    case 's': pop_if(server, 'E'); break;
-    case 'G': copy_in_response(r); break;
+    case 's':
+        pop_if(server, 'E');
+        break;
+    case 'G':
+        copy_in_response(r);
+        break;
     case 'Z':
         if (body.len == 1)
             ready_for_query(r, body.ptr[0]);
         break;
-    case 'E': error_response(r, body); break;
+    case 'E':
+        error_response(r, body);
+        break;
     case 'S':
         if (wire_parse_parameter_status(body, &name, &value))
             parameter_status(r, name, value);
         break;
-    default: break;
+    default:
+        break;
     }
 }
 

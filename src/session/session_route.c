@@ -34,7 +34,9 @@ static struct pool *find_pool(struct session *s, const struct map_shard *shard)
         .forced_user = u->server_user,
         .settings = p->settings,
         .mode = p->mode,
-        .size = u->pool_size ? u->pool_size : d ? d->pool_size : 0,
+        .size = u->pool_size ? u->pool_size
+                : d          ? d->pool_size
+                             : 0,
         .database_limit = d ? d->max_server_connections : 0,
         .user_limit = u->max_server_connections,
     };
@@ -119,7 +121,8 @@ static enum verdict elsewhere(struct session *s, bool same_tenant, struct error 
 
 /* A linked session: the statement goes to its server if the tenant fits, and if the
  * tenant still belongs there after a change of the map. */
-static enum verdict route_linked(struct session *s, bool has_tenant, int64_t tenant, enum route_source source, struct error *e)
+static enum verdict route_linked(struct session *s, bool has_tenant, int64_t tenant, enum route_source source,
+                                 struct error *e)
 {
     bool open = s->server->txn != 'I' || s->cycle;
     bool same = has_tenant ? s->link_has_tenant && s->link_tenant == tenant : !s->link_has_tenant || open;
@@ -173,7 +176,8 @@ enum verdict session_route(struct session *s, const struct sql_inspection *in, s
     if (s->server && in && ends_transaction(in))
         return VERDICT_FORWARD; /* a transaction can be ended whatever the tenant is by now */
     const int64_t *current = s->server && s->link_has_tenant && s->server->txn != 'I' && s->server->expect.count == 0
-                                 ? &s->link_tenant : NULL;
+                                 ? &s->link_tenant
+                                 : NULL;
     int64_t tenant = 0;
     enum route_source source = ROUTE_NONE;
     if (!route_statement(&s->tenant, in ? in : &nothing, ss->rules.comment_key.len > 0, current, &tenant, &source, e))

@@ -92,7 +92,8 @@ static bool parse_options(struct session *s, struct str options, struct error *e
     }
     if (more < 0) {
         error_set(e, ERR_INVALID_PARAMETER, "unsupported word in options");
-        error_detail(e, "\"%.*s\" in options is not of the form -c name=value.", (int)(name.len > 63 ? 63 : name.len), name.ptr);
+        error_detail(e, "\"%.*s\" in options is not of the form -c name=value.", (int)(name.len > 63 ? 63 : name.len),
+                     name.ptr);
         return false;
     }
     return true;
@@ -100,7 +101,8 @@ static bool parse_options(struct session *s, struct str options, struct error *e
 
 static bool parse_replication(struct login *l, struct str value, struct error *e)
 {
-    static const char *const yes[] = {"true", "on", "yes", "1", "t", "y"}, *const no[] = {"false", "off", "no", "0", "f", "n"};
+    static const char *const yes[] = {"true", "on", "yes", "1", "t", "y"}, *const no[] = {"false", "off", "no",
+                                                                                          "0",     "f",   "n"};
     if (str_eq_nocase(value, STR("database"))) {
         l->replication = REPLICATION_DATABASE;
         return true;
@@ -206,7 +208,8 @@ static ssize_t startup(struct session *s, const struct wire_startup *st, ssize_t
     memcpy(l->packet, st->params.ptr, st->params.len);
     struct str unknown[16];
     unsigned unknown_count = 0;
-    if (!parse_parameters(s, (struct str){l->packet, st->params.len}, unknown, &unknown_count, &e) || !parse_identity(s, &e)) {
+    if (!parse_parameters(s, (struct str){l->packet, st->params.len}, unknown, &unknown_count, &e) ||
+        !parse_identity(s, &e)) {
         session_fail(s, &e);
         return -1;
     }

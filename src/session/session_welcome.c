@@ -93,13 +93,24 @@ static void overlay(struct value *values, struct str name, struct str value)
     str_copy(old, sizeof old, str_from(values[i].text));
     put(&values[i], value);
     switch (i) {
-    case PARAM_CLIENT_ENCODING: spell_encoding(&values[i]); break;
-    case PARAM_DATESTYLE: spell_datestyle(&values[i], old); break;
-    case PARAM_INTERVALSTYLE: lower(values[i].text); break;
-    case PARAM_APPLICATION_NAME: spell_application_name(&values[i]); break;
+    case PARAM_CLIENT_ENCODING:
+        spell_encoding(&values[i]);
+        break;
+    case PARAM_DATESTYLE:
+        spell_datestyle(&values[i], old);
+        break;
+    case PARAM_INTERVALSTYLE:
+        lower(values[i].text);
+        break;
+    case PARAM_APPLICATION_NAME:
+        spell_application_name(&values[i]);
+        break;
     case PARAM_STANDARD_STRINGS:
-    case PARAM_READ_ONLY: spell_bool(&values[i]); break;
-    default: break;
+    case PARAM_READ_ONLY:
+        spell_bool(&values[i]);
+        break;
+    default:
+        break;
     }
 }
 
@@ -107,9 +118,9 @@ static struct params *provisional_params(struct session *s)
 {
     struct sessions *ss = s->owner;
     struct value values[PARAM__COUNT] = {
-        [PARAM_CLIENT_ENCODING] = {"UTF8"},      [PARAM_DATESTYLE] = {"ISO, MDY"},     [PARAM_TIMEZONE] = {"Etc/UTC"},
-        [PARAM_INTERVALSTYLE] = {"postgres"},    [PARAM_STANDARD_STRINGS] = {"on"},    [PARAM_SERVER_ENCODING] = {"UTF8"},
-        [PARAM_INTEGER_DATETIMES] = {"on"},      [PARAM_READ_ONLY] = {"off"},          [PARAM_HOT_STANDBY] = {"off"},
+        [PARAM_CLIENT_ENCODING] = {"UTF8"},   [PARAM_DATESTYLE] = {"ISO, MDY"},  [PARAM_TIMEZONE] = {"Etc/UTC"},
+        [PARAM_INTERVALSTYLE] = {"postgres"}, [PARAM_STANDARD_STRINGS] = {"on"}, [PARAM_SERVER_ENCODING] = {"UTF8"},
+        [PARAM_INTEGER_DATETIMES] = {"on"},   [PARAM_READ_ONLY] = {"off"},       [PARAM_HOT_STANDBY] = {"off"},
     };
     put(&values[PARAM_SERVER_VERSION], str_from(ss->conf->server_version));
     char learned[HEALTH_PARAMETERS][64];

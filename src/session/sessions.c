@@ -26,7 +26,8 @@ static void on_idle_expired(struct deadline *d, void *ctx)
 static void on_transaction_expired(struct deadline *d, void *ctx)
 {
     (void)ctx;
-    session_fail_code(container_of(d, struct session, deadline), ERR_IDLE_IN_TRANSACTION, "idle_in_transaction_timeout");
+    session_fail_code(container_of(d, struct session, deadline), ERR_IDLE_IN_TRANSACTION,
+                      "idle_in_transaction_timeout");
 }
 
 static void on_query_expired(struct deadline *d, void *ctx)
@@ -54,8 +55,8 @@ static void apply_conf(struct sessions *ss)
     ss->rules.standard_strings = true;
 }
 
-struct sessions *sessions_new(struct pools *pools, const struct conf *c, struct auth_users *users, struct session_hub *hub,
-                              unsigned worker, const struct sessions_hooks *hooks)
+struct sessions *sessions_new(struct pools *pools, const struct conf *c, struct auth_users *users,
+                              struct session_hub *hub, unsigned worker, const struct sessions_hooks *hooks)
 {
     struct sessions *ss = mem_zalloc(sizeof *ss);
     ss->loop = pools_loop(pools);
@@ -150,7 +151,8 @@ static void set_address(struct session *s, const struct peer_address *peer)
         return;
     unsigned a, b, c, d;
     char end;
-    if (sscanf(peer->text, "%3u.%3u.%3u.%3u%c", &a, &b, &c, &d, &end) == 4 && a < 256 && b < 256 && c < 256 && d < 256) {
+    if (sscanf(peer->text, "%3u.%3u.%3u.%3u%c", &a, &b, &c, &d, &end) == 4 && a < 256 && b < 256 && c < 256 &&
+        d < 256) {
         s->address_kind = 4;
         s->address[0] = (uint8_t)a;
         s->address[1] = (uint8_t)b;
@@ -258,7 +260,7 @@ void sessions_map_changed(struct sessions *ss)
     struct ilist *node;
     while ((node = ilist_pop_front(&ss->misses)) != NULL)
         ilist_push_back(&again, node);
-    ILIST_EACH(link, &ss->all) {
+    ILIST_EACH (link, &ss->all) {
         struct session *s = container_of(link, struct session, in_owner);
         if (session_waits_elsewhere(s)) {
             waiter_cancel(&s->waiter);
@@ -275,7 +277,7 @@ void sessions_tenant_answer(struct sessions *ss, int64_t tenant, const struct er
      * is still unknown are refused then, for the directory has been asked. */
     struct ilist again;
     ilist_init(&again);
-    ILIST_EACH(node, &ss->misses) {
+    ILIST_EACH (node, &ss->misses) {
         struct session *s = container_of(node, struct session, in_misses);
         if (s->pool_tenant == tenant) {
             ilist_remove(node);
