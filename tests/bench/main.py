@@ -45,7 +45,7 @@ class Plan:
         self.rounds = options.rounds or pick(1, 7, 11)
         self.seconds = options.seconds or pick(1, 2, 4)
         self.few_rounds = min(self.rounds, pick(1, 3, 5))
-        self.reload_seconds = pick(3, 10, 20)
+        self.reload_seconds = pick(2, 10, 20)
         self.transfers = pick(1, 3, 5)
         self.idle_clients = pick(1000, 5000, 5000)
         self.pools = pick(200, 2000, 2000)
@@ -57,7 +57,7 @@ class Plan:
 def options_of(argv):
     p = argparse.ArgumentParser(prog="tests/bench/run", description="shardgate beside PgBouncer and a direct "
                                 "connection, in one run on one machine. Ends with 1 only if a measurement failed.")
-    p.add_argument("--quick", action="store_true", help="a smoke run of some two minutes, whose figures mean little")
+    p.add_argument("--quick", action="store_true", help="a smoke run of two or three minutes, whose figures mean little")
     p.add_argument("--full", action="store_true", help="longer, and a daemon with 10 million tenants")
     p.add_argument("--only", metavar="SECTION,...", help="of: " + ", ".join(SECTIONS))
     p.add_argument("--rounds", type=int, metavar="N", help="rounds, in which the candidates take turns")

@@ -96,7 +96,7 @@ class SystemCalls:
         else:
             argv = ["strace", "-c", "-f", "-qq", "-o", self.path, "-p", str(pid)]
         self.process = util.spawn(argv, stderr=subprocess.PIPE)
-        time.sleep(0.5)
+        time.sleep(0.25)
         if self.process.poll() is not None:
             raise AssertionError(f"{argv[0]} does not work here: {self.process.stderr.read().decode()[-300:]}")
 
