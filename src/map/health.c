@@ -225,12 +225,28 @@ static void on_idle_event(void *ctx, const char *channel, const char *payload, c
     run_queue(p->health);
 }
 
+/* Sessions bring the user or database that the connection string leaves out; a probe
+ * has none to bring. A server that refuses it for that is there all the same. */
+static bool refused_for_lack_of_name(const struct probe *p, const struct error *e)
+{
+    struct pqinfo info;
+    struct error ignored;
+    error_clear(&ignored);
+    if (!str_starts(str_from(e->sqlstate), STR("28")) && !str_starts(str_from(e->sqlstate), STR("3D")))
+        return false;
+    if (!pqinfo_parse(&info, p->conninfo, &ignored))
+        return false;
+    bool lacks = !info.user || !info.dbname;
+    pqinfo_fini(&info);
+    return lacks;
+}
+
 static void on_connected(struct pqconn *c, void *ctx, const struct error *e)
 {
     struct probe *p = ctx;
 
     if (e) {
-        conclude(p, HEALTH_DOWN, e);
+        conclude(p, refused_for_lack_of_name(p, e) ? HEALTH_UP : HEALTH_DOWN, e);
         return;
     }
     p->connected_ms = loop_now_ms(p->health->loop);

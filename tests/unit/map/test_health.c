@@ -79,10 +79,12 @@ static void test_states(void **state)
     add(b, 1, server("user=postgres dbname=app"));
     add(b, 2, hole);
     add(b, 3, server("user=postgres dbname=nosuch"));
+    add(b, 5, server("dbname=nosuch")); /* sessions bring the user: the server is there */
     set_map(h, b);
     assert_int_equal(get(h, 1).state, HEALTH_UNKNOWN);
     assert_false(health_get(h, 4, &s));
     WAIT_FOR(l, get(h, 1).state == HEALTH_UP && get(h, 2).state == HEALTH_DOWN && get(h, 3).state == HEALTH_DOWN);
+    WAIT_FOR(l, get(h, 5).state == HEALTH_UP);
     assert_string_equal(get(h, 1).error, "");
     assert_non_null(strstr(get(h, 3).error, "nosuch"));
     assert_non_null(strstr(get(h, 2).error, "refused"));
