@@ -232,7 +232,7 @@ struct server {
     char txn;       /* 'I', 'T', 'E': last ReadyForQuery */
     bool dirty;     /* holds a session's state: reset before reuse */
     bool retire;    /* close at checkin: lifetime, RECONNECT, map change */
-    bool canceling; /* a cancel request is in flight */
+    bool canceling; /* a cancel request is in flight; at its end `ready` is called with no event, if active */
     bool failed;    /* extended protocol: errored, server skips to Sync */
     uint64_t id;    /* for SHOW SERVERS and logs */
     /* private to pool from here */

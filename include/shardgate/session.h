@@ -48,13 +48,14 @@ struct console_ops {
 struct cancel_key {
     uint64_t session_id; /* 0: by pid and key */
     uint32_t pid, key;
+    uint64_t requester; /* the session that asks: sessions_cancel_heard */
 };
 
 struct sessions_hooks {
     /* Asks the directory for a tenant; sessions_tenant_answer follows, later. */
     void (*lookup)(void *ctx, int64_t tenant);
     /* A cancel request for a session of `worker` (maybe this one; any number may
-     * come in): sessions_cancel on its thread. */
+     * come in): sessions_cancel on its thread, then sessions_cancel_heard on this one. */
     void (*cancel)(void *ctx, unsigned worker, struct cancel_key key);
     /* All sessions are gone after sessions_drain. */
     void (*drained)(void *ctx);
@@ -80,6 +81,9 @@ void sessions_map_changed(struct sessions *ss);
 void sessions_tenant_answer(struct sessions *ss, int64_t tenant,
                             const struct error *e); /* e NULL: asked; found or not */
 void sessions_cancel(struct sessions *ss, struct cancel_key key);
+/* The one who asked is let go: whoever has seen its connection close knows that the
+ * request strikes nothing that is sent from then on. */
+void sessions_cancel_heard(struct sessions *ss, struct cancel_key key);
 /* Stops taking clients: new ones and idle ones get 57P01, transactions may end. */
 void sessions_drain(struct sessions *ss);
 /* Ends all sessions with 57P01 now. */

@@ -191,6 +191,8 @@ void server_cancel_done(struct server *s)
         s->task->cancel_again = false;
         server_cancel(s);
     } else {
+        if (s->state == SERVER_ACTIVE && s->owner)
+            s->stream.ready(&s->stream, 0);
         return;
     }
     end_if_done(s);

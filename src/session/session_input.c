@@ -7,6 +7,7 @@
  */
 #include "session_internal.h"
 
+/* While a cancel request is in flight nothing is sent that it could strike instead. */
 bool session_blocked(const struct session *s)
 {
     switch ((enum session_state)s->state) {
@@ -17,8 +18,10 @@ bool session_blocked(const struct session *s)
         return true;
     case SESSION_AUTH:
         return !s->login || s->login->derive || s->profile;
+    case SESSION_STARTUP:
+        return s->asks_cancel || s->out.len;
     default:
-        return s->barrier || s->out.len || (s->server && s->server->out.len);
+        return s->barrier || s->out.len || (s->server && (s->server->out.len || s->server->canceling));
     }
 }
 

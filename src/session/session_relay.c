@@ -437,6 +437,10 @@ void on_server_ready(struct stream *stream, int events)
         if (s->server != server)
             return;
     }
+    if (events == 0) { /* the pool: a cancel request is through */
+        session_resume(s);
+        return;
+    }
     if (events & STREAM_READABLE)
         read_server(s, server);
     while (s->state == SESSION_LINKED && s->server == server && s->out.len == 0 && stream_pending(stream))

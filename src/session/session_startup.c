@@ -8,22 +8,23 @@
 
 #include "session_internal.h"
 
+/* The connection closes when the request has been heard (sessions_cancel_heard). */
 static void cancel_request(struct session *s, const struct wire_startup *st)
 {
     struct sessions *ss = s->owner;
-    uint64_t id = 0;
-    uint32_t key;
+    struct cancel_key to = {.pid = st->pid, .requester = s->id};
     counter_add(ss->counters, COUNTER_CANCELS, 1);
-    if (st->key.len == 4) {
-        memcpy(&key, st->key.ptr, 4);
-        key = __builtin_bswap32(key);
-        if (hub_key_find(ss->hub, st->pid, key, &id))
-            ss->hooks.cancel(ss->hooks.ctx, id_worker(id), (struct cancel_key){id, 0, 0});
-        else /* a key of ours: the process id holds worker and slot, see session_make_key */
-            ss->hooks.cancel(ss->hooks.ctx, st->pid >> ID_SLOT_BITS & ((1u << ID_WORKER_BITS) - 1),
-                             (struct cancel_key){0, st->pid, key});
+    if (st->key.len != 4) {
+        session_end(s, "cancel request");
+        return;
     }
-    session_end(s, "cancel request");
+    memcpy(&to.key, st->key.ptr, 4);
+    to.key = __builtin_bswap32(to.key);
+    s->asks_cancel = true;
+    if (hub_key_find(ss->hub, to.pid, to.key, &to.session_id))
+        ss->hooks.cancel(ss->hooks.ctx, id_worker(to.session_id), to);
+    else /* a key of ours: the process id holds worker and slot, see session_make_key */
+        ss->hooks.cancel(ss->hooks.ctx, to.pid >> ID_SLOT_BITS & ((1u << ID_WORKER_BITS) - 1), to);
 }
 
 static bool setting_name_ok(struct str name)
@@ -252,7 +253,7 @@ ssize_t session_startup_input(struct session *s, const char *p, size_t n)
         return s->state >= SESSION_CLOSING ? -1 : used;
     case WIRE_CANCEL_REQUEST:
         cancel_request(s, &st);
-        return -1;
+        return s->state >= SESSION_CLOSING ? -1 : used;
     case WIRE_STARTUP:
         break;
     }

@@ -313,6 +313,13 @@ void sessions_cancel(struct sessions *ss, struct cancel_key key)
     }
 }
 
+void sessions_cancel_heard(struct sessions *ss, struct cancel_key key)
+{
+    struct session *s = find(ss, key.requester);
+    if (s && s->asks_cancel && s->state < SESSION_CLOSING)
+        session_end(s, "cancel request");
+}
+
 void sessions_tell_drained(struct sessions *ss)
 {
     if (!ss->draining || ss->told_drained || ss->count > 0)

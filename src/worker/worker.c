@@ -42,6 +42,7 @@ struct message {
     bool failed;
     struct error error;
     struct cancel_key key;
+    struct worker *from;
     int fd;
     struct peer_address peer;
 };
@@ -134,16 +135,33 @@ static void on_lookup(void *ctx, int64_t tenant)
     w->shared->lookup(w->shared->ctx, w, tenant);
 }
 
-static void handle_cancel(struct worker *w, struct message *m) { sessions_cancel(w->sessions, m->key); }
+static void handle_cancel_heard(struct worker *w, struct message *m) { sessions_cancel_heard(w->sessions, m->key); }
+
+static void cancel_heard(struct worker *from, struct cancel_key key)
+{
+    struct message *m = message_new(handle_cancel_heard);
+    m->key = key;
+    send_message(from, m);
+}
+
+static void handle_cancel(struct worker *w, struct message *m)
+{
+    sessions_cancel(w->sessions, m->key);
+    cancel_heard(m->from, m->key);
+}
 
 static void on_cancel(void *ctx, unsigned worker, struct cancel_key key)
 {
     struct worker *w = ctx;
-    if (worker >= w->shared->worker_count)
-        return; /* a key that nobody gave out */
+    if (worker >= w->shared->worker_count) { /* a key that nobody gave out */
+        cancel_heard(w, key);
+        return;
+    }
     struct message *m = message_new(handle_cancel);
     m->key = key;
-    send_message(w->shared->workers[worker], m);
+    m->from = w;
+    if (!send_message(w->shared->workers[worker], m))
+        cancel_heard(w, key);
 }
 
 static void handle_finish(struct worker *w, struct message *m)

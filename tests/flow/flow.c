@@ -33,6 +33,7 @@ static void on_cancel(void *ctx, unsigned worker, struct cancel_key key)
     (void)worker;
     f->cancels++;
     sessions_cancel(f->ss, key);
+    sessions_cancel_heard(f->ss, key);
 }
 
 static void on_drained(void *ctx) { ((struct flow *)ctx)->drained++; }

@@ -1,10 +1,12 @@
 """What drivers and their pools do that plain queries do not, in both pool modes. Found with psycopg2, psycopg 3,
 asyncpg, pg8000, SQLAlchemy, node-postgres, postgres.js, pgx, lib/pq, pgjdbc with HikariCP, and libpq's programs."""
+import time
+
 import psycopg
 import pytest
 
 from harness import util
-from harness.rawpg import bind, describe, execute, extended, parse, query, raw_client, sync
+from harness.rawpg import Raw, bind, cancel_packet, describe, execute, extended, parse, query, raw_client, sync
 
 GATE = {"auth.type": "trust", "pool.size": 10, "workers": 1}
 
@@ -139,6 +141,37 @@ def test_application_name_goes_back_to_the_clients_own(gate, name, sql, keep):
         assert ["application_name", name or ""] in [m.strings() for m in got if m.kind == "S"]
         assert raw.ask("show application_name") == [[name or ""]]
         assert raw.ask("select application_name from pg_stat_activity where pid = pg_backend_pid()") == [[name or ""]]
+
+
+# ---- cancel ----
+
+def cancel(gate, raw):
+    """As drivers do: the request is through when its connection closes."""
+    with Raw(gate.port) as other:
+        other.send(cancel_packet(*raw.key)).expect_close()
+
+
+def test_a_cancel_strikes_nothing_that_is_sent_after_it(gate):
+    """PostgreSQL signals a backend twice: the second one must not find the next statement."""
+    with raw_client(gate, 42) as raw:
+        raw.ask("listen keeps_the_server")
+        for _ in range(25):
+            raw.send(query("select pg_sleep(20)"))
+            time.sleep(0.01)
+            cancel(gate, raw)
+            assert [m.code for m in raw.until_ready() if m.kind == "E"] == ["57014"]
+            assert raw.ask("select count(*) from generate_series(1, 30000)") == [["30000"]]
+
+
+def test_a_cancel_that_comes_too_late(gate):
+    with raw_client(gate, 42) as raw:
+        raw.ask("listen keeps_the_server")
+        for _ in range(25):
+            raw.send(query("select 1"))
+            cancel(gate, raw)
+            raw.send(query("select count(*) from generate_series(1, 30000)"))
+            raw.until_ready()
+            assert [m.code for m in raw.until_ready() if m.kind == "E"] == []
 
 
 # ---- as PostgreSQL says it ----
