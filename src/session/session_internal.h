@@ -139,7 +139,7 @@ struct session {
     bool looked_up : 1;       /* the directory was asked for the tenant at hand */
     bool pool_for_tenant : 1; /* `pool` is of pool_tenant, not of the home shard */
     bool console_simple : 1;  /* `call` answers a Query, not an Execute */
-    bool asks_cancel : 1;      /* a CancelRequest: what else it sends is not looked at */
+    bool asks_cancel : 1;     /* a CancelRequest: what else it sends is not looked at */
     bool copy_in : 1;         /* COPY FROM STDIN by Execute: the server ignores Sync until it ends */
     struct stream socket;
 };
