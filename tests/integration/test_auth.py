@@ -88,14 +88,17 @@ def test_empty_password(typed):
 
 
 def test_the_conversation_is_the_same_for_unknown_users(typed):
-    """Kinds of message and the mechanism offered, up to the client's answer."""
+    """Kinds of message and the mechanism offered, up to the client's answer: an unknown name looks
+    like one of the users, drawn by the name, and always like the same one."""
     def offered(user):
         with Raw(typed.port) as raw:
             raw.send(startup_packet(user=user, database="app"))
             message = raw.read()
             return message.kind, message.body[:4], len(message.body)
     if typed.options["auth.type"] != "trust":
-        assert offered("nobody") == offered("app")
+        real = {offered(user) for user in ABLE[typed.options["auth.type"]]}
+        for name in ("nobody", "nobody2", "somebody", "App", "x" * 63):
+            assert offered(name) in real and offered(name) == offered(name)
 
 
 def test_codes_of_failed_logins(new_gate):
