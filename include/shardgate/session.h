@@ -72,7 +72,7 @@ void sessions_free(struct sessions *ss); /* none may be left */
 void sessions_configure(struct sessions *ss, const struct conf *c, struct auth_users *users);
 /* A new client connection; owns fd. */
 void sessions_accept(struct sessions *ss, int fd, const struct peer_address *peer);
-/* The same over a stream the caller made, for tests; `free_stream` when closed. */
+/* The same over a stream the caller made, for tests: the stream's memory stays the caller's. */
 struct session;
 struct session *sessions_attach(struct sessions *ss, struct stream *stream, const struct peer_address *peer);
 /* After the map has changed: sessions that wait for a look-up, or for a server of a shard

@@ -167,7 +167,7 @@ struct sessions {
     uint32_t slot_cap, free_count;
     uint64_t next_seq;
     struct deadline_class login_deadline, idle_deadline, transaction_deadline, query_deadline, flush_deadline;
-    char *scratch; /* SCRATCH_LEAD bytes of lead, then scratch_size */
+    char *scratch; /* scratch_size bytes: what was read last, of a client or a server */
     size_t scratch_size;
     struct buf prefix; /* bytes to send before the message at hand, in one write */
     struct buf reply;  /* local answers of one message */
@@ -324,7 +324,6 @@ size_t session_console_input(struct session *s, const char *p, size_t n);
 static inline uint32_t id_slot(uint64_t id) { return (uint32_t)(id & ((1u << ID_SLOT_BITS) - 1)); }
 static inline unsigned id_worker(uint64_t id) { return (unsigned)(id >> ID_SLOT_BITS) & ((1u << ID_WORKER_BITS) - 1); }
 
-#define SCRATCH_LEAD 16u      /* room before the scratch for the start of a split header */
 #define INPUT_HOLD_MAX 65536u /* a waiting client's input is read no further than this */
 
 #endif

@@ -209,7 +209,7 @@ static void flush_client(struct session *s)
 static void read_client(struct session *s)
 {
     struct sessions *ss = s->owner;
-    char *scratch = ss->scratch + SCRATCH_LEAD;
+    char *scratch = ss->scratch;
     ssize_t n = stream_read(s->stream, scratch, ss->scratch_size);
     if (n == STREAM_AGAIN)
         return;

@@ -402,7 +402,7 @@ static void relay(struct session *s, struct server *server, char *p, size_t n)
 static void read_server(struct session *s, struct server *server)
 {
     struct sessions *ss = s->owner;
-    char *scratch = ss->scratch + SCRATCH_LEAD;
+    char *scratch = ss->scratch;
     size_t held = server->in.len;
     if (held) { /* few bytes as a rule: the start of a header */
         memcpy(scratch, buf_head(&server->in), held);

@@ -76,7 +76,7 @@ struct sessions *sessions_new(struct pools *pools, const struct conf *c, struct 
     deadline_class_init(&ss->flush_deadline, ss->loop, 5000, on_flush_expired, ss);
     apply_conf(ss);
     ss->scratch_size = (size_t)c->io_buffer;
-    ss->scratch = mem_alloc(SCRATCH_LEAD + ss->scratch_size);
+    ss->scratch = mem_alloc(ss->scratch_size);
     buf_init(&ss->prefix, 0);
     buf_init(&ss->reply, 0);
     return ss;
